@@ -1,0 +1,1 @@
+//! Being a good citizen of the operating system.

@@ -1,0 +1,1 @@
+//! Both halves of the at-least-once stream, sans-IO.
