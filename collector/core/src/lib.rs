@@ -1,1 +1,10 @@
-//! Decisions of the collector.
+//! Decisions of the collector: which observations are findings, which findings are tickets, what a ticket becomes.
+//!
+//! Pure. This crate does not know the wire, storage, JSON, TOML, HTTP, clocks, randomness or threads. Time and ids
+//! are arguments; what has to happen in the world comes back as data (see [`ticket::Effect`]) and is saved in the
+//! same transaction as the state that asked for it.
+#![warn(missing_docs)]
+
+pub mod finding;
+pub mod knowledge;
+pub mod ticket;

@@ -174,6 +174,11 @@ pub mod attribute {
     pub const CHECK: &str = "check";
 }
 
+/// Attributes that hold the present state of a series instead of naming another series: a sample with another value
+/// replaces the one before it. (`endpoint.service.state{name=cups,state=failed}` is over when `state=active` arrives.)
+pub const STATE_ATTRIBUTES: &[&str] =
+    &[attribute::HW_STATE, attribute::STATE, attribute::RCODE, attribute::SEVERITY, attribute::OUTCOME];
+
 /// The metric called `name`, if it is one of ours.
 pub fn metric(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)

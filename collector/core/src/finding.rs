@@ -1,0 +1,121 @@
+//! What a rule asserts of one component, and what is remembered of a device to decide it.
+
+use firstline_model::{Attributes, Component, Presence, RuleCode, Severity, Timestamp, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Where a finding is between breach and recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// The condition holds, but not yet for the hold time.
+    Pending,
+    /// It is a finding.
+    Firing,
+    /// Recovery holds, but not yet for the clear time.
+    Clearing,
+    /// It is over. Kept for recurrence and for windows.
+    Cleared,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: &'static [Self] = &[Self::Pending, Self::Firing, Self::Clearing, Self::Cleared];
+
+    /// The phase as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Clearing => "clearing",
+            Self::Cleared => "cleared",
+        }
+    }
+}
+
+/// What a rule asserts of one component of one device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: RuleCode,
+    /// The component.
+    pub component: Component,
+    /// Where it is.
+    pub phase: Phase,
+    /// The worst level that holds (or held last).
+    pub severity: Severity,
+    /// When the condition of the present episode was first observed.
+    pub since: Timestamp,
+    /// When it began to fire.
+    pub fired_at: Option<Timestamp>,
+    /// For each level by index: since when its condition holds without a break; `None` when it does not.
+    pub level_since: Vec<Option<Timestamp>>,
+    /// Since when recovery holds.
+    pub clear_since: Option<Timestamp>,
+    /// When it was over.
+    pub cleared_at: Option<Timestamp>,
+    /// The value that decided, where the condition compares a number.
+    pub value: Option<f64>,
+    /// The level that it was compared with.
+    pub threshold: Option<f64>,
+    /// The metric, event or document that decided.
+    pub metric: String,
+    /// Why the finding makes no ticket, when it does not: `hidden by net.gateway`.
+    pub suppressed: Option<String>,
+    /// How many episodes there have been.
+    pub episodes: u32,
+}
+
+/// The newest sample of a series. Its attributes include the state attributes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatestSample {
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// The value.
+    pub value: f64,
+    /// All attributes of the newest sample.
+    pub attributes: Attributes,
+    /// The newest values before it, newest first, as many as the rules look at (N of M).
+    pub before: Vec<f64>,
+    /// For counters and events that a rule counts in a window: amounts with their times, oldest first, bounded.
+    pub window: Vec<(Timestamp, f64)>,
+    /// Why it could not be read last time, when that is newer than `observed_at`.
+    pub unavailable: Option<(Timestamp, String)>,
+}
+
+/// Names a series of one device: component, metric, and the attributes without the state attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesKey {
+    /// The component.
+    pub component: Component,
+    /// The metric's or event's name.
+    pub metric: String,
+    /// The attributes that name the series.
+    pub attributes: Attributes,
+}
+
+/// A state document with its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatestState {
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// The document.
+    pub document: Value,
+}
+
+/// Everything that is remembered of a device to judge its next observation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DeviceState {
+    /// The newest sample of each series.
+    pub samples: BTreeMap<SeriesKey, LatestSample>,
+    /// The newest document by component and name.
+    pub states: BTreeMap<(Component, String), LatestState>,
+    /// Findings by rule and component.
+    pub findings: BTreeMap<(RuleCode, Component), Finding>,
+    /// Whether it is there.
+    pub presence: Option<Presence>,
+    /// When its presence last changed.
+    pub presence_since: Option<Timestamp>,
+    /// Time that it has spent powered off or asleep, as far as it told, up to `presence_since`. Hold times are
+    /// measured in `observed time - this`.
+    pub away: Duration,
+}
