@@ -1,1 +1,56 @@
 //! Reads the machine and decides nothing.
+//!
+//! A probe turns one part of the machine into observations. To add one: write `<name>.rs` (with `<name>/parse.rs`
+//! for the pure part and one file per operating system for the acquisition), then add its `mod` line and its entry
+//! in [`PROBES`]. Parsers are compiled and tested on every operating system; only acquisition is behind `cfg`.
+//!
+//! What holds for every probe: it reads and never writes (but for the file system's write probe in the agent's own
+//! folder), it starts programs only through [`exec`], a value that cannot be read is reported as unavailable with
+//! its reason, and it runs isolated (see [`isolate`]), so that a panic or a hang costs that probe only.
+#![warn(missing_docs)]
+
+mod context;
+pub mod cpu;
+mod error;
+pub mod exec;
+pub mod isolate;
+pub mod json;
+pub mod pressure;
+mod probe;
+mod root;
+mod sink;
+
+pub use context::{Context, Policy};
+pub use error::ProbeError;
+pub use probe::{Descriptor, Due, Probe, ProbeEntry};
+pub use root::Root;
+pub use sink::Sink;
+
+/// Every probe of this agent. The registry holds constructors because probes keep state between runs.
+pub static PROBES: &[ProbeEntry] = &[ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) }];
+
+/// The probe called `name`.
+pub fn probe(name: &str) -> Option<&'static ProbeEntry> {
+    PROBES.iter().find(|entry| entry.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_has_the_name_of_its_probe_and_stands_once() {
+        for (at, entry) in PROBES.iter().enumerate() {
+            assert_eq!((entry.new)().descriptor().name, entry.name);
+            assert!(PROBES[..at].iter().all(|other| other.name != entry.name), "{} stands twice", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_probe_may_not_run_longer_than_its_interval() {
+        for entry in PROBES {
+            let descriptor = (entry.new)().descriptor();
+            assert!(descriptor.time_limit <= descriptor.interval, "{}", entry.name);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a probe may know about the run it is in: where to read, what time it is, what the policy allows.
+
+use crate::Root;
+use firstline_model::Timestamp;
+use std::path::PathBuf;
+
+/// The circumstances of one run. Cheap to copy; a run gets its own.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where files are read from.
+    pub root: Root,
+    /// The time that the observations of this run carry.
+    pub now: Timestamp,
+    /// The agent's own folder, the only place that a probe may write to. `None` when the agent has none (a one-off
+    /// run from the command line); then nothing is written.
+    pub state_dir: Option<PathBuf>,
+    /// What the policy allows.
+    pub policy: Policy,
+}
+
+impl Context {
+    /// The circumstances of a run that writes nothing and follows the default policy.
+    pub fn new(root: Root, now: Timestamp) -> Self {
+        Self { root, now, state_dir: None, policy: Policy::default() }
+    }
+}
+
+/// The part of the agent's policy that concerns reading the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How deep directory walks may report names; deeper sizes are summed into their parents.
+    pub directory_depth: u8,
+    /// Services whose state is reported even when they run, so that their recovery is visible.
+    pub watched_services: Vec<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let watched = [
+            "cups",
+            "NetworkManager",
+            "systemd-networkd",
+            "systemd-resolved",
+            "systemd-timesyncd",
+            "chrony",
+            "chronyd",
+            "ssh",
+            "sshd",
+            "dbus",
+            "wpa_supplicant",
+            "firewalld",
+            "gdm",
+            "sssd",
+        ];
+        Self { directory_depth: 3, watched_services: watched.iter().map(|&name| name.to_owned()).collect() }
+    }
+}

@@ -1,0 +1,20 @@
+//! Processors on systems that this probe does not read yet.
+
+use crate::{Context, Sink};
+use firstline_model::{Component, UnavailableReason, semconv};
+
+#[derive(Debug, Default)]
+pub(super) struct Source;
+
+impl Source {
+    pub(super) fn collect(&mut self, _: &Context, component: &Component, sink: &mut Sink) {
+        for what in [semconv::CPU_UTILIZATION, semconv::PRESSURE_STALL] {
+            sink.unavailable(
+                component,
+                what,
+                UnavailableReason::Unsupported,
+                "not read on this operating system yet",
+            );
+        }
+    }
+}
