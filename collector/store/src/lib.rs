@@ -1,1 +1,13 @@
 //! Keeps what the collector knows.
+//!
+//! One trait per aggregate ([`store`]), engines behind them, and one conformance suite that every engine passes.
+//! This crate does not decide anything: a [`plan::CommitPlan`] says what becomes true, all of it or nothing. It does
+//! not know HTTP, gRPC, certificates' contents or TOML.
+
+mod error;
+pub mod plan;
+pub mod record;
+pub mod store;
+
+pub use error::StoreError;
+pub use store::Store;

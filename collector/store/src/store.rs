@@ -1,0 +1,124 @@
+//! The traits, one per aggregate. Everything is keyed by what shards it: the device, or the site.
+
+use crate::StoreError;
+use crate::plan::CommitPlan;
+use crate::record::{
+    ApiToken, AuditEntry, Device, DeviceFilter, DeviceFinding, DeviceSnapshot, DeviceStatus, EnrollOutcome,
+    EnrollmentToken, LatestValue, Page, PageOf, PendingDiagnostic, Session, TicketFilter, Totals, User,
+};
+use async_trait::async_trait;
+use firstline_collector_core::ticket::{Ticket, TimelineEntry};
+use firstline_model::{DeviceId, TicketId, Timestamp};
+
+/// Devices and their standing.
+#[async_trait]
+pub trait Devices: Send + Sync {
+    /// One device.
+    async fn device(&self, id: &DeviceId) -> Result<Option<Device>, StoreError>;
+    /// Devices, by hostname.
+    async fn devices(&self, filter: &DeviceFilter, page: &Page) -> Result<PageOf<Device>, StoreError>;
+    /// Changes a device's status; `false` when there is no such device. Writes the audit line in the same transaction.
+    async fn set_device_status(
+        &self,
+        id: &DeviceId,
+        status: DeviceStatus,
+        audit: &AuditEntry,
+    ) -> Result<bool, StoreError>;
+    /// Status changes after `since` (a counter that only grows; 0 for all), made by any process, oldest first.
+    async fn status_changes(&self, since: u64) -> Result<Vec<(u64, DeviceId, DeviceStatus)>, StoreError>;
+    /// The newest values of a device, ordered by component and name.
+    async fn latest(&self, id: &DeviceId) -> Result<Vec<LatestValue>, StoreError>;
+}
+
+/// How devices come in.
+#[async_trait]
+pub trait Enrollment: Send + Sync {
+    /// Keeps a new token.
+    async fn create_token(&self, token: &EnrollmentToken, audit: &AuditEntry) -> Result<(), StoreError>;
+    /// Consumes one use of the token and creates the device, in ONE write; whatever races, a token with one use
+    /// makes one device. The device's site becomes the token's. A refusal is audited too.
+    async fn enroll(&self, hash: &[u8; 32], device: &Device, now: Timestamp) -> Result<EnrollOutcome, StoreError>;
+    /// Replaces the certificate of a device (renewal).
+    async fn set_certificate(&self, id: &DeviceId, fingerprint: &str, not_after: Timestamp) -> Result<(), StoreError>;
+}
+
+/// What streams bring in.
+#[async_trait]
+pub trait Ingest: Send + Sync {
+    /// All that is needed to judge the device's next batch.
+    async fn snapshot(&self, id: &DeviceId, reopen_since: Timestamp) -> Result<Option<DeviceSnapshot>, StoreError>;
+    /// Makes the plan true: durable when this returns `Ok`, untouched when it returns an error.
+    async fn commit(&self, plan: CommitPlan) -> Result<(), StoreError>;
+    /// Reserves `count` ticket numbers that no other process will get; returns the first.
+    async fn reserve_tickets(&self, count: u64) -> Result<TicketId, StoreError>;
+    /// Devices that have findings in motion (pending or clearing), so that their timers run after a restart.
+    async fn devices_in_motion(&self) -> Result<Vec<DeviceId>, StoreError>;
+    /// Tests asked of a device that are not finished, oldest first.
+    async fn pending_diagnostics(&self, id: &DeviceId) -> Result<Vec<PendingDiagnostic>, StoreError>;
+    /// Keeps a request that a person made.
+    async fn request_diagnostic(&self, request: &PendingDiagnostic, audit: &AuditEntry) -> Result<(), StoreError>;
+    /// Deletes records received before `before`; at most `limit` at once; returns how many.
+    async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Tickets and findings to read.
+#[async_trait]
+pub trait Desk: Send + Sync {
+    /// One ticket.
+    async fn ticket(&self, id: TicketId) -> Result<Option<Ticket>, StoreError>;
+    /// Tickets, most urgent first (priority, then due time, then number).
+    async fn tickets(&self, filter: &TicketFilter, page: &Page) -> Result<PageOf<Ticket>, StoreError>;
+    /// A ticket's history, oldest first.
+    async fn timeline(&self, id: TicketId) -> Result<Vec<TimelineEntry>, StoreError>;
+    /// Saves a ticket that a person changed, with its new lines and an audit line; conflict when the stored version
+    /// is not one less.
+    async fn save_ticket(
+        &self,
+        ticket: &Ticket,
+        timeline: &[TimelineEntry],
+        audit: &AuditEntry,
+    ) -> Result<(), StoreError>;
+    /// Findings that are not cleared, newest first, of one device or of all within a site.
+    async fn findings(&self, device: Option<&DeviceId>, site: Option<&str>) -> Result<Vec<DeviceFinding>, StoreError>;
+    /// Figures.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+}
+
+/// People and what they carry.
+#[async_trait]
+pub trait People: Send + Sync {
+    /// Whether any user exists.
+    async fn any_user(&self) -> Result<bool, StoreError>;
+    /// Keeps the hash of the one sign-in link for the first administrator, replacing an earlier one; does nothing
+    /// once a user exists.
+    async fn set_setup_link(&self, hash: &[u8; 32], expires_at: Timestamp) -> Result<(), StoreError>;
+    /// Whether this link would be accepted now.
+    async fn setup_link_valid(&self, hash: &[u8; 32], now: Timestamp) -> Result<bool, StoreError>;
+    /// Creates the first administrator if the link is right and no user exists, and forgets the link, in one write.
+    async fn create_first_admin(&self, hash: &[u8; 32], user: &User, now: Timestamp) -> Result<bool, StoreError>;
+    /// Adds a user; `false` when the name is taken.
+    async fn add_user(&self, user: &User, audit: &AuditEntry) -> Result<bool, StoreError>;
+    /// One user.
+    async fn user(&self, name: &str) -> Result<Option<User>, StoreError>;
+    /// All users, by name.
+    async fn users(&self) -> Result<Vec<User>, StoreError>;
+    /// Keeps a session.
+    async fn create_session(&self, session: &Session, audit: &AuditEntry) -> Result<(), StoreError>;
+    /// The session with its user, if neither has ended; marks it as used.
+    async fn session(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<(Session, User)>, StoreError>;
+    /// Ends a session.
+    async fn end_session(&self, hash: &[u8; 32]) -> Result<(), StoreError>;
+    /// Keeps a bearer token.
+    async fn create_api_token(&self, token: &ApiToken, audit: &AuditEntry) -> Result<(), StoreError>;
+    /// One bearer token.
+    async fn api_token(&self, hash: &[u8; 32]) -> Result<Option<ApiToken>, StoreError>;
+    /// Appends to the audit log.
+    async fn append_audit(&self, entry: &AuditEntry) -> Result<(), StoreError>;
+    /// The audit log, newest first.
+    async fn audit(&self, page: &Page) -> Result<PageOf<AuditEntry>, StoreError>;
+}
+
+/// An engine that keeps everything.
+pub trait Store: Devices + Enrollment + Ingest + Desk + People {}
+
+impl<T: Devices + Enrollment + Ingest + Desk + People> Store for T {}
