@@ -1,2 +1,55 @@
-//! The only task runner.
-fn main() {}
+//! The only task runner: `cargo xtask <task>`. This file only dispatches; each task has a file of its own.
+//!
+//! xtask imports no crate of the workspace, so that it builds and judges a tree whose crates do not compile.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program that talks to a person"
+)]
+
+mod check_targets;
+mod codegen;
+mod install;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Firstline workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Generate the wire types in proto/src/generated from proto/schema
+    Codegen(codegen::Args),
+    /// Check the house rules that the compiler and clippy do not know
+    Tidy(tidy::Args),
+    /// Install what the tests need, then check, lint and run every test
+    Test(test::Args),
+    /// Check the agent for Windows and macOS from this machine
+    CheckTargets(check_targets::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Codegen(args) => codegen::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::CheckTargets(args) => check_targets::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -11,28 +11,23 @@
 
 mod context;
 pub mod cpu;
-pub mod diagnose;
 mod error;
 pub mod exec;
 pub mod isolate;
 pub mod json;
-pub mod network;
 pub mod pressure;
 mod probe;
 mod root;
 mod sink;
 
-pub use context::{Context, Overrides, Policy};
+pub use context::{Context, Policy};
 pub use error::ProbeError;
 pub use probe::{Descriptor, Due, Probe, ProbeEntry};
 pub use root::Root;
 pub use sink::Sink;
 
 /// Every probe of this agent. The registry holds constructors because probes keep state between runs.
-pub static PROBES: &[ProbeEntry] = &[
-    ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) },
-    ProbeEntry { name: "network", new: || Box::new(network::Network) },
-];
+pub static PROBES: &[ProbeEntry] = &[ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) }];
 
 /// The probe called `name`.
 pub fn probe(name: &str) -> Option<&'static ProbeEntry> {
