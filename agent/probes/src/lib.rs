@@ -13,8 +13,11 @@ mod context;
 pub mod cpu;
 mod error;
 pub mod exec;
+pub mod filesystem;
 pub mod isolate;
 pub mod json;
+pub mod kernel_log;
+pub mod memory;
 pub mod pressure;
 mod probe;
 mod root;
@@ -27,7 +30,12 @@ pub use root::Root;
 pub use sink::Sink;
 
 /// Every probe of this agent. The registry holds constructors because probes keep state between runs.
-pub static PROBES: &[ProbeEntry] = &[ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) }];
+pub static PROBES: &[ProbeEntry] = &[
+    // One entry a line: what is added is one line.
+    ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) },
+    ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
+    ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
+];
 
 /// The probe called `name`.
 pub fn probe(name: &str) -> Option<&'static ProbeEntry> {

@@ -1,0 +1,84 @@
+//! The kernel's log: lines since the last look, and what they mean.
+//!
+//! Each probe that reads the log has its own [`KernelLog`] and so its own place in it. A place starts at the end of
+//! the log, because what was logged before the agent began is history; of a captured machine (`DIR/dev/kmsg`) all
+//! lines are read, once.
+
+pub mod classify;
+#[cfg(target_os = "linux")]
+#[path = "kernel_log/linux.rs"]
+mod imp;
+#[cfg(not(target_os = "linux"))]
+#[path = "kernel_log/other.rs"]
+mod imp;
+
+use crate::{ProbeError, Root};
+
+/// A place in the kernel's log.
+#[derive(Debug, Default)]
+pub struct KernelLog {
+    system: Option<imp::Follower>,
+    capture_read: bool,
+}
+
+impl KernelLog {
+    /// The most lines taken at one look; the rest waits for the next one.
+    pub const LINES_PER_LOOK: usize = 2000;
+
+    /// Gives each line that the kernel logged since the last look to `each`, without prefix and without line end.
+    /// Lines that were overwritten before they were read are counted in the result.
+    pub fn read(&mut self, root: &Root, mut each: impl FnMut(&str)) -> Result<u64, ProbeError> {
+        if !root.is_system() {
+            if !std::mem::replace(&mut self.capture_read, true) {
+                let captured = root.read_text("/dev/kmsg")?;
+                captured.lines().filter_map(classify::message).take(Self::LINES_PER_LOOK).for_each(each);
+            }
+            return Ok(0);
+        }
+        let follower = match &mut self.system {
+            Some(follower) => follower,
+            None => self.system.insert(imp::Follower::at_end()?),
+        };
+        follower.read(Self::LINES_PER_LOOK, |record| {
+            if let Some(message) = String::from_utf8_lossy(record).lines().next().and_then(classify::message)
+            {
+                each(message);
+            }
+        })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_captured_log_is_read_once() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(dir.path().join("dev")).expect("a folder");
+        std::fs::write(dir.path().join("dev/kmsg"), "6,1,5,-;one\n SUBSYSTEM=x\n3,2,6,-;two\n")
+            .expect("a file");
+        let mut log = KernelLog::default();
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            log.read(&Root::at(dir.path()), |line| seen.push(line.to_owned())).expect("a log");
+        }
+        assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[test]
+    fn the_systems_log_is_followed_from_its_end() {
+        let mut log = KernelLog::default();
+        let mut seen = Vec::new();
+        if let Err(error) = log.read(&Root::system(), |line| seen.push(line.to_owned())) {
+            return eprintln!("skipped: the kernel log cannot be read: {error}");
+        }
+        assert!(seen.is_empty(), "lines from before the first look: {seen:?}");
+        let mark = format!("firstline test mark {}", std::process::id());
+        if let Err(error) = std::fs::write("/dev/kmsg", format!("<6>{mark}\n")) {
+            return eprintln!("skipped: the kernel log cannot be written: {error}");
+        }
+        log.read(&Root::system(), |line| seen.push(line.to_owned())).expect("a log");
+        assert_eq!(seen.iter().filter(|line| **line == mark).count(), 1, "{seen:?}");
+    }
+}

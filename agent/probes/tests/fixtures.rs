@@ -1,0 +1,98 @@
+//! Every captured machine below `testdata/<probe>/<situation>/` gives the observations of its `expected.json`.
+//!
+//! A situation is a root folder (`proc`, `sys`, `etc`, `run`, `bin`, `statvfs.json`). When it has a folder `later`, that
+//! is the root of a second run one minute after the first, and what the second run reports is expected.
+//! `FIRSTLINE_ACCEPT=1` writes what was reported into the files, to be read and judged by a person before it is committed.
+#![cfg(target_os = "linux")]
+
+use firstline_agent_probes::isolate::{Isolated, Outcome};
+use firstline_agent_probes::{Context, PROBES, ProbeEntry, Root, json};
+use firstline_model::Timestamp;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const BEGIN: Timestamp = Timestamp::from_millis(1_767_603_300_000);
+
+#[test]
+fn captured_machines_give_the_expected_observations() {
+    let accept = std::env::var_os("FIRSTLINE_ACCEPT").is_some();
+    let mut wrong = Vec::new();
+    let mut ran = 0;
+    for (entry, situation) in situations() {
+        ran += 1;
+        let reported = run(entry, &situation);
+        let file = situation.join("expected.json");
+        if accept {
+            fs::write(&file, lines(&reported)).unwrap();
+            continue;
+        }
+        let expected: Vec<Value> =
+            serde_json::from_str(&fs::read_to_string(&file).unwrap_or_else(|_| "[]".to_owned())).unwrap();
+        if expected != reported {
+            wrong.push(format!(
+                "{}:\nexpected {}reported {}",
+                situation.display(),
+                lines(&expected),
+                lines(&reported)
+            ));
+        }
+    }
+    assert!(ran > 0, "no situations were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn probes_with_situations_have_at_least_two() {
+    for entry in PROBES {
+        let count = situations().iter().filter(|(of, _)| of.name == entry.name).count();
+        assert!(count != 1, "{} has one situation only", entry.name);
+    }
+}
+
+fn run(entry: &ProbeEntry, situation: &Path) -> Vec<Value> {
+    let mut isolated = Isolated::new(entry);
+    let mut runs = vec![(situation.to_owned(), BEGIN)];
+    let later = situation.join("later");
+    if later.is_dir() {
+        runs.push((later, BEGIN.plus(std::time::Duration::from_secs(60))));
+    }
+    let mut reported = Vec::new();
+    for (root, now) in runs {
+        let run = isolated.run(Context::new(Root::at(&root), now));
+        assert_eq!(run.outcome, Outcome::Completed, "{}", situation.display());
+        let place = root.display().to_string();
+        reported = run
+            .observations
+            .iter()
+            .map(|observation| without(&place, json::observation(observation)))
+            .collect();
+    }
+    reported
+}
+
+/// Details name files; the folder of the captured machine is taken out of them.
+fn without(place: &str, mut line: Value) -> Value {
+    if let Some(Value::String(detail)) = line.get_mut("detail") {
+        *detail = detail.replace(place, "");
+    }
+    line
+}
+
+fn situations() -> Vec<(&'static ProbeEntry, PathBuf)> {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut found = Vec::new();
+    for entry in PROBES {
+        let Ok(folders) = fs::read_dir(testdata.join(entry.name)) else { continue };
+        let mut folders: Vec<PathBuf> = folders.filter_map(|folder| Some(folder.ok()?.path())).collect();
+        folders.sort();
+        found.extend(folders.into_iter().filter(|folder| folder.is_dir()).map(|folder| (entry, folder)));
+    }
+    found
+}
+
+/// One observation a line, so that a change of one is a change of one line.
+fn lines(observations: &[Value]) -> String {
+    let lines: Vec<String> = observations.iter().map(Value::to_string).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}
