@@ -29,6 +29,8 @@ fn captured_machines_give_the_expected_observations() {
         }
         let expected: Vec<Value> =
             serde_json::from_str(&fs::read_to_string(&file).unwrap_or_else(|_| "[]".to_owned())).unwrap();
+        // Both sides go through the same reading of numbers, whose last digit is not exact.
+        let reported: Vec<Value> = serde_json::from_str(&lines(&reported)).unwrap();
         if expected != reported {
             wrong.push(format!(
                 "{}:\nexpected {}reported {}",
