@@ -2,6 +2,7 @@
 
 use crate::Root;
 use firstline_model::Timestamp;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The circumstances of one run. Cheap to copy; a run gets its own.
@@ -16,13 +17,29 @@ pub struct Context {
     pub state_dir: Option<PathBuf>,
     /// What the policy allows.
     pub policy: Policy,
+    /// Where this machine's configuration file points probes somewhere else than usual.
+    pub overrides: Overrides,
 }
 
 impl Context {
     /// The circumstances of a run that writes nothing and follows the default policy.
     pub fn new(root: Root, now: Timestamp) -> Self {
-        Self { root, now, state_dir: None, policy: Policy::default() }
+        Self { root, now, state_dir: None, policy: Policy::default(), overrides: Overrides::default() }
     }
+}
+
+/// Where probes look instead of the usual places. Only the machine's own configuration may set these, never the
+/// collector.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// The resolver's configuration file, instead of `/etc/resolv.conf`.
+    pub resolv_conf: Option<PathBuf>,
+    /// The port of DNS servers, instead of 53.
+    pub dns_port: Option<u16>,
+    /// The names that every DNS server is asked for, instead of the built-in pair.
+    pub dns_names: Option<Vec<String>>,
+    /// The print server, instead of CUPS on this machine.
+    pub cups_server: Option<SocketAddr>,
 }
 
 /// The part of the agent's policy that concerns reading the machine.

@@ -11,6 +11,7 @@
 
 mod context;
 pub mod cpu;
+pub mod diagnose;
 mod error;
 pub mod exec;
 pub mod filesystem;
@@ -18,12 +19,13 @@ pub mod isolate;
 pub mod json;
 pub mod kernel_log;
 pub mod memory;
+pub mod network;
 pub mod pressure;
 mod probe;
 mod root;
 mod sink;
 
-pub use context::{Context, Policy};
+pub use context::{Context, Overrides, Policy};
 pub use error::ProbeError;
 pub use probe::{Descriptor, Due, Probe, ProbeEntry};
 pub use root::Root;
@@ -35,6 +37,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "cpu", new: || Box::new(cpu::Cpu::default()) },
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
+    ProbeEntry { name: "network", new: || Box::new(network::Network) },
 ];
 
 /// The probe called `name`.

@@ -1,6 +1,8 @@
 //! The desk's record of a fault or a wish: kinds, states, contents, what can be done to it, what follows from that.
 
-use firstline_model::{Component, DeviceId, DiagnosticOutcome, DiagnosticRequest, RuleCode, Severity, TicketId, Timestamp};
+use firstline_model::{
+    Component, DeviceId, DiagnosticOutcome, DiagnosticRequest, RuleCode, Severity, TicketId, Timestamp,
+};
 
 /// ITIL's kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::ticket::{Ticket, TicketState};
 use firstline_model::{
-    Attributes, Component, DeviceId, DiagnosticRequest, Epoch, Presence, RuleCode, SequenceNumber, TicketId, Timestamp,
-    UnavailableReason, Value,
+    Attributes, Component, DeviceId, DiagnosticRequest, Epoch, Presence, RuleCode, SequenceNumber, TicketId,
+    Timestamp, UnavailableReason, Value,
 };
 
 /// Whether a device may talk to the collector.

@@ -37,16 +37,30 @@ pub trait Enrollment: Send + Sync {
     async fn create_token(&self, token: &EnrollmentToken, audit: &AuditEntry) -> Result<(), StoreError>;
     /// Consumes one use of the token and creates the device, in ONE write; whatever races, a token with one use
     /// makes one device. The device's site becomes the token's. A refusal is audited too.
-    async fn enroll(&self, hash: &[u8; 32], device: &Device, now: Timestamp) -> Result<EnrollOutcome, StoreError>;
+    async fn enroll(
+        &self,
+        hash: &[u8; 32],
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<EnrollOutcome, StoreError>;
     /// Replaces the certificate of a device (renewal).
-    async fn set_certificate(&self, id: &DeviceId, fingerprint: &str, not_after: Timestamp) -> Result<(), StoreError>;
+    async fn set_certificate(
+        &self,
+        id: &DeviceId,
+        fingerprint: &str,
+        not_after: Timestamp,
+    ) -> Result<(), StoreError>;
 }
 
 /// What streams bring in.
 #[async_trait]
 pub trait Ingest: Send + Sync {
     /// All that is needed to judge the device's next batch.
-    async fn snapshot(&self, id: &DeviceId, reopen_since: Timestamp) -> Result<Option<DeviceSnapshot>, StoreError>;
+    async fn snapshot(
+        &self,
+        id: &DeviceId,
+        reopen_since: Timestamp,
+    ) -> Result<Option<DeviceSnapshot>, StoreError>;
     /// Makes the plan true: durable when this returns `Ok`, untouched when it returns an error.
     async fn commit(&self, plan: CommitPlan) -> Result<(), StoreError>;
     /// Reserves `count` ticket numbers that no other process will get; returns the first.
@@ -56,7 +70,11 @@ pub trait Ingest: Send + Sync {
     /// Tests asked of a device that are not finished, oldest first.
     async fn pending_diagnostics(&self, id: &DeviceId) -> Result<Vec<PendingDiagnostic>, StoreError>;
     /// Keeps a request that a person made.
-    async fn request_diagnostic(&self, request: &PendingDiagnostic, audit: &AuditEntry) -> Result<(), StoreError>;
+    async fn request_diagnostic(
+        &self,
+        request: &PendingDiagnostic,
+        audit: &AuditEntry,
+    ) -> Result<(), StoreError>;
     /// Deletes records received before `before`; at most `limit` at once; returns how many.
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
@@ -79,7 +97,11 @@ pub trait Desk: Send + Sync {
         audit: &AuditEntry,
     ) -> Result<(), StoreError>;
     /// Findings that are not cleared, newest first, of one device or of all within a site.
-    async fn findings(&self, device: Option<&DeviceId>, site: Option<&str>) -> Result<Vec<DeviceFinding>, StoreError>;
+    async fn findings(
+        &self,
+        device: Option<&DeviceId>,
+        site: Option<&str>,
+    ) -> Result<Vec<DeviceFinding>, StoreError>;
     /// Figures.
     async fn totals(&self) -> Result<Totals, StoreError>;
 }
@@ -95,7 +117,12 @@ pub trait People: Send + Sync {
     /// Whether this link would be accepted now.
     async fn setup_link_valid(&self, hash: &[u8; 32], now: Timestamp) -> Result<bool, StoreError>;
     /// Creates the first administrator if the link is right and no user exists, and forgets the link, in one write.
-    async fn create_first_admin(&self, hash: &[u8; 32], user: &User, now: Timestamp) -> Result<bool, StoreError>;
+    async fn create_first_admin(
+        &self,
+        hash: &[u8; 32],
+        user: &User,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// Adds a user; `false` when the name is taken.
     async fn add_user(&self, user: &User, audit: &AuditEntry) -> Result<bool, StoreError>;
     /// One user.

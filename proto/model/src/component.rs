@@ -114,7 +114,10 @@ impl Component {
             return Err(Invalid::new("component id", "it is empty"));
         }
         if id.len() > Self::MAX_ID_BYTES {
-            return Err(Invalid::new("component id", format!("{} bytes, at most {}", id.len(), Self::MAX_ID_BYTES)));
+            return Err(Invalid::new(
+                "component id",
+                format!("{} bytes, at most {}", id.len(), Self::MAX_ID_BYTES),
+            ));
         }
         Ok(Self { kind, id })
     }

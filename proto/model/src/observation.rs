@@ -1,6 +1,6 @@
 //! What a probe reports.
 
-use crate::{Attributes, Component, DiagnosticReport, Invalid, Presence, Timestamp, Value};
+use crate::{Attributes, Component, DiagnosticReport, Epoch, Invalid, Presence, Timestamp, Value};
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -59,8 +59,8 @@ pub enum Body {
     Facts(Value),
     /// Records that the agent had to give up, so that nothing is missing without being counted.
     Gap {
-        /// The epoch's bytes in hexadecimal.
-        epoch: String,
+        /// The epoch.
+        epoch: Epoch,
         /// The first missing sequence number.
         first: u64,
         /// The last missing sequence number.

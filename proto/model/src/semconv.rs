@@ -191,7 +191,11 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for (at, metric) in METRICS.iter().enumerate() {
-            assert!(METRICS[..at].iter().all(|other| other.name != metric.name), "{} stands twice", metric.name);
+            assert!(
+                METRICS[..at].iter().all(|other| other.name != metric.name),
+                "{} stands twice",
+                metric.name
+            );
         }
     }
 }

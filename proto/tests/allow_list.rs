@@ -1,0 +1,131 @@
+//! The collector cannot make an agent run code: every message and field that travels from collector to agent stands
+//! in the list below, and the build fails when the schema has one that the list does not name.
+//!
+//! Before adding a line, answer: can a hostile collector use it to name a command, a script, a path that is written,
+//! or an address that is contacted? If so, it must not be added.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+const ALLOWED: &[&str] = &[
+    "CollectorMessage.ack",
+    "CollectorMessage.directive",
+    "CollectorMessage.welcome",
+    "Welcome.credit",
+    "Welcome.marks",
+    "Welcome.sent_at_ms",
+    "EpochMark.epoch",
+    "EpochMark.through_seq",
+    "Ack.credit",
+    "Ack.epoch",
+    "Ack.through_seq",
+    "Directive.policy",
+    "Directive.run_diagnostic",
+    "Policy.directory_depth",
+    "Policy.heartbeat_s",
+    "Policy.probe_intervals",
+    "Policy.revision",
+    "Policy.triggers",
+    "ProbeInterval.interval_s",
+    "ProbeInterval.probe",
+    "Trigger.attributes",
+    "Trigger.component_kind",
+    "Trigger.level",
+    "Trigger.metric",
+    "RunDiagnostic.dns_servers",
+    "RunDiagnostic.gateway",
+    "RunDiagnostic.kernel_log",
+    "RunDiagnostic.largest_directories",
+    "RunDiagnostic.link",
+    "RunDiagnostic.physical_disk",
+    "RunDiagnostic.printer",
+    "RunDiagnostic.request_id",
+    "RunDiagnostic.service",
+    "RunDiagnostic.top_processes",
+    "LargestDirectories.mount_point",
+    "PrinterTest.queue",
+    "ServiceTest.name",
+    "PhysicalDiskTest.id",
+    "EnrollResponse.authorities",
+    "EnrollResponse.certificate",
+    "EnrollResponse.device_id",
+];
+
+/// What the agent receives begins at these messages.
+const ROOTS: &[&str] = &["CollectorMessage", "EnrollResponse"];
+
+#[test]
+fn the_collector_can_send_nothing_that_the_list_does_not_name() {
+    let schema = schema();
+    let mut reachable = BTreeSet::new();
+    let mut waiting: Vec<&str> = ROOTS.to_vec();
+    let mut seen = BTreeSet::new();
+    while let Some(message) = waiting.pop() {
+        if !seen.insert(message) {
+            continue;
+        }
+        for (owner, field, kind) in schema.iter().filter(|(owner, ..)| owner == message) {
+            reachable.insert(format!("{owner}.{field}"));
+            if schema.iter().any(|(other, ..)| other == kind) {
+                waiting.push(kind);
+            }
+        }
+    }
+    let allowed: BTreeSet<String> = ALLOWED.iter().map(|&name| name.to_owned()).collect();
+    let added: Vec<_> = reachable.difference(&allowed).collect();
+    let gone: Vec<_> = allowed.difference(&reachable).collect();
+    assert!(added.is_empty(), "not on the allow-list of what a collector may send: {added:?}");
+    assert!(gone.is_empty(), "on the allow-list, but not in the schema: {gone:?}");
+}
+
+#[test]
+fn no_service_lets_the_collector_call_the_agent() {
+    let services: Vec<String> = texts()
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("service ")?.split_whitespace().next().map(str::to_owned))
+        .collect();
+    assert_eq!(services, ["Enrollment", "Session"], "a new service needs a place in ROOTS");
+}
+
+fn texts() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/firstline/v1");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 4, "the schema is not where this test looks for it");
+    paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// (message, field, type) of every field in the schema. The schema is plain enough for line by line reading; a line
+/// inside a message that this does not understand fails the test.
+fn schema() -> Vec<(String, String, String)> {
+    let mut fields = Vec::new();
+    for text in texts() {
+        let mut inside: Vec<Option<String>> = Vec::new();
+        for line in text.lines().map(str::trim) {
+            let words: Vec<&str> = line.trim_end_matches(['{', '}', ';']).split_whitespace().collect();
+            match words.as_slice() {
+                [] if line == "}" => {
+                    inside.pop();
+                }
+                [] => {}
+                ["//", ..] | ["syntax" | "package" | "import", ..] => {}
+                [comment, ..] if comment.starts_with("//") => {}
+                ["message", name] => inside.push(Some((*name).to_owned())),
+                ["enum" | "service", ..] => inside.push(None),
+                ["oneof", _] => inside.push(inside.last().cloned().flatten()),
+                ["rpc", ..] => {}
+                _ if inside.last().is_some_and(Option::is_none) => {}
+                ["repeated", kind, name, "=", _] | [kind, name, "=", _] => {
+                    let owner = inside.last().cloned().flatten().expect("a field outside a message");
+                    fields.push((owner, (*name).to_owned(), (*kind).to_owned()));
+                }
+                _ => panic!("unreadable line {line:?}"),
+            }
+            if line.starts_with("message") && line.ends_with("{}") {
+                inside.pop();
+            }
+        }
+    }
+    fields
+}
