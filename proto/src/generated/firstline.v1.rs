@@ -816,7 +816,7 @@ pub struct Goodbye {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CollectorMessage {
-    #[prost(oneof = "collector_message::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "collector_message::Message", tags = "1, 2, 3, 4")]
     pub message: ::core::option::Option<collector_message::Message>,
 }
 /// Nested message and enum types in `CollectorMessage`.
@@ -830,7 +830,21 @@ pub mod collector_message {
         Ack(super::Ack),
         #[prost(message, tag = "3")]
         Directive(super::Directive),
+        /// Last: why the stream ends here.
+        #[prost(message, tag = "4")]
+        Refusal(super::Refusal),
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refusal {
+    #[prost(enumeration = "RefusalReason", tag = "1")]
+    pub reason: i32,
+    /// For the agent's log.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// The least time to wait before the next connection; 0: the agent's own backoff.
+    #[prost(uint32, tag = "3")]
+    pub retry_after_s: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Welcome {
@@ -889,6 +903,49 @@ impl GoodbyeReason {
             "GOODBYE_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
             "GOODBYE_REASON_SLEEPING" => Some(Self::Sleeping),
             "GOODBYE_REASON_RESTARTING" => Some(Self::Restarting),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RefusalReason {
+    Unspecified = 0,
+    /// The agent broke the protocol of `proto/delivery`; it starts a new stream.
+    Protocol = 1,
+    /// A newer stream of this device took over.
+    Superseded = 2,
+    /// The collector is draining, overloaded or cannot store.
+    Busy = 3,
+    /// The device's identity was withdrawn.
+    Revoked = 4,
+    /// `Hello.protocol` is not one that this collector speaks.
+    Version = 5,
+}
+impl RefusalReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REFUSAL_REASON_UNSPECIFIED",
+            Self::Protocol => "REFUSAL_REASON_PROTOCOL",
+            Self::Superseded => "REFUSAL_REASON_SUPERSEDED",
+            Self::Busy => "REFUSAL_REASON_BUSY",
+            Self::Revoked => "REFUSAL_REASON_REVOKED",
+            Self::Version => "REFUSAL_REASON_VERSION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REFUSAL_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "REFUSAL_REASON_PROTOCOL" => Some(Self::Protocol),
+            "REFUSAL_REASON_SUPERSEDED" => Some(Self::Superseded),
+            "REFUSAL_REASON_BUSY" => Some(Self::Busy),
+            "REFUSAL_REASON_REVOKED" => Some(Self::Revoked),
+            "REFUSAL_REASON_VERSION" => Some(Self::Version),
             _ => None,
         }
     }

@@ -1,0 +1,133 @@
+//! Files that only the service itself may read: private keys, the spool, the state of probes.
+//!
+//! On unix the folder is 0700 and files are 0600 from the moment they exist. On Windows the folder under ProgramData
+//! inherits its access list from the installer, which limits it to SYSTEM and Administrators.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A private file or folder that is not as it must be.
+#[derive(Debug, Error)]
+pub enum PrivateFileError {
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Others may read or change it.
+    #[error("{} may be read or changed by others (mode {mode:o}); run: chmod {wanted:o} {}", path.display(), path.display())]
+    TooOpen {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What it should be.
+        wanted: u32,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PrivateFileError {
+    let path = path.to_path_buf();
+    move |source| PrivateFileError::Io { action, path, source }
+}
+
+/// Makes the folder (and its parents) if it is missing, closed to others; refuses one that is open to others.
+pub fn ensure_folder(path: &Path) -> Result<(), PrivateFileError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(failed("make the folder", path))?;
+    check_mode(path, 0o700)
+}
+
+/// Writes a new file beside the old one, makes it durable, and puts it in the old one's place: a crash leaves the old
+/// content or the new, never a mixture.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    match std::fs::remove_file(&temporary) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("remove", &temporary)(error)),
+    }
+    let mut options = std::fs::OpenOptions::new();
+    // create_new never follows a link that somebody may have put there.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+    std::fs::rename(&temporary, path).map_err(failed("replace", path))?;
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(failed("make durable", folder))?;
+    }
+    Ok(())
+}
+
+/// Reads a private file; refuses one that others may read.
+pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
+    check_mode(path, 0o600)?;
+    std::fs::read(path).map_err(failed("read", path))
+}
+
+/// Refuses a file or folder that others may read or change.
+pub fn check_mode(path: &Path, wanted: u32) -> Result<(), PrivateFileError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_err(failed("look at", path))?.permissions().mode() & 0o7777;
+        if mode & !wanted & 0o077 != 0 {
+            return Err(PrivateFileError::TooOpen { path: path.to_path_buf(), mode, wanted });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, wanted);
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_replaced_file_is_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        replace(&path, b"secret").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_temporary_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("key"), folder.path().join("victim"));
+        std::fs::write(&victim, b"mine").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("key.new")).unwrap();
+        replace(&path, b"secret").unwrap();
+        assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    }
+}
