@@ -33,7 +33,7 @@ pub fn observation(observation: &Observation) -> Json {
         Body::Diagnostic(report) => put("diagnostic", diagnostic(report)),
         Body::Facts(facts) => put("facts", value(facts)),
         Body::Gap { epoch, first, last, reason } => {
-            put("gap", json!({"epoch": epoch, "first": first, "last": last, "reason": reason}));
+            put("gap", json!({"epoch": epoch.to_string(), "first": first, "last": last, "reason": reason}));
         }
     }
     Json::Object(line)

@@ -20,10 +20,12 @@ pub mod json;
 pub mod kernel_log;
 pub mod memory;
 pub mod network;
+pub mod os;
 pub mod pressure;
 mod probe;
 mod root;
 mod sink;
+pub mod software;
 
 pub use context::{Context, Overrides, Policy};
 pub use error::ProbeError;
@@ -38,6 +40,8 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
+    ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },
+    ProbeEntry { name: "software", new: || Box::new(software::Software) },
 ];
 
 /// The probe called `name`.
