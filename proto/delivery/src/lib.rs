@@ -40,7 +40,8 @@
 //! 5. The newest epoch goes first and has every second turn: live data does not wait for another epoch's backlog. Its own
 //!    backlog it does wait for, because order within an epoch is strict; a long outage is best ended by
 //!    beginning a new epoch.
-//! 6. Records in flight without any ack for the ack timeout mean that the connection is dead.
+//! 6. Records in flight without any ack for the ack timeout mean that the connection is dead. While nothing is in
+//!    flight, noticing a dead connection is left to the transport's keepalive.
 //! 7. A refusal is the last message of a stream. The agent returns after a full-jitter backoff ([`Backoff`]).
 //!
 //! # Invariants

@@ -145,13 +145,15 @@ impl Receiver {
         let through = through.0.min(MAX_SEQUENCE.0);
         let progress =
             self.epochs.entry(epoch).or_insert(Progress { committed: 0, applied: 0, offered: false });
-        let advance = through.saturating_sub(progress.committed);
-        progress.committed += advance;
+        // A transaction of an earlier stream may cover more than this stream has brought. That part used none of this
+        // stream's credit: what the agent has on its way of other epochs still needs it.
+        let used = through.min(progress.applied).saturating_sub(progress.committed);
+        progress.committed = progress.committed.max(through);
         progress.applied = progress.applied.max(progress.committed);
         if !progress.offered {
             return None;
         }
-        let left = u64::from(self.granted).saturating_sub(advance);
+        let left = u64::from(self.granted).saturating_sub(used);
         self.granted = u32::try_from(left).unwrap_or(u32::MAX).max(self.budget);
         self.ack(epoch)
     }

@@ -167,6 +167,16 @@ fn a_smaller_budget_takes_effect_as_records_are_committed() {
 }
 
 #[test]
+fn a_late_commit_of_a_lost_stream_uses_no_credit_of_this_one() {
+    let mut receiver = open(&[], &[offer(A, 1, 30), offer(B, 1, 30)], 4);
+    receiver.set_budget(0);
+    assert_eq!(receiver.committed(A, SequenceNumber(4)), ack(A, 4, 4));
+    // The agent had already spent its credit on the other epoch.
+    assert_eq!(receiver.handle_batch(&batch(B, 1, 4)), apply(B, 0, 1, 4));
+    assert_eq!(receiver.committed(B, SequenceNumber(4)), ack(B, 4, 0));
+}
+
+#[test]
 fn forgets_unoffered_epochs_when_an_agent_makes_up_too_many() {
     let mut receiver = Receiver::new([], 10);
     for n in 0..100_u32 {
