@@ -47,9 +47,10 @@ pub struct Finding {
     pub since: Timestamp,
     /// When it began to fire.
     pub fired_at: Option<Timestamp>,
-    /// For each level by index: since when its condition holds without a break; `None` when it does not.
+    /// For each level by index: since when its condition holds without a break; `None` when it does not. In
+    /// powered-on time (see [`DeviceState::powered`]), so that a night asleep does not count as holding.
     pub level_since: Vec<Option<Timestamp>>,
-    /// Since when recovery holds.
+    /// Since when recovery holds, in powered-on time.
     pub clear_since: Option<Timestamp>,
     /// When it was over.
     pub cleared_at: Option<Timestamp>,
@@ -76,10 +77,39 @@ pub struct LatestSample {
     pub attributes: Attributes,
     /// The newest values before it, newest first, as many as the rules look at (N of M).
     pub before: Vec<f64>,
+    /// The state attributes that came with each of `before`, in the same order.
+    pub before_states: Vec<Attributes>,
+    /// How regularly samples arrive.
+    pub rhythm: Rhythm,
     /// For counters and events that a rule counts in a window: amounts with their times, oldest first, bounded.
     pub window: Vec<(Timestamp, f64)>,
     /// Why it could not be read last time, when that is newer than `observed_at`.
     pub unavailable: Option<(Timestamp, String)>,
+}
+
+/// How regularly the samples of a series arrive, in powered-on time (see [`DeviceState::powered`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rhythm {
+    /// When the newest sample was observed.
+    pub powered_at: Timestamp,
+    /// The usual time between two samples; zero while only one is known.
+    pub spacing: Duration,
+    /// Since when no gap was longer than [`Rhythm::tolerance`]. What happened before a gap proves nothing about it,
+    /// so hold times begin here at the earliest.
+    pub unbroken_since: Timestamp,
+}
+
+impl Rhythm {
+    /// Samples may be this old and still speak for the present: three times the usual spacing, at least 3 minutes.
+    /// It stands for the catalogue's "at least 80 % of the samples present".
+    pub fn tolerance(&self) -> Duration {
+        self.spacing.saturating_mul(3).max(Duration::from_secs(180))
+    }
+
+    /// Until when the newest sample speaks for the present.
+    pub fn fresh_until(&self) -> Timestamp {
+        self.powered_at.plus(self.tolerance())
+    }
 }
 
 /// Names a series of one device: component, metric, and the attributes without the state attributes.
@@ -118,4 +148,38 @@ pub struct DeviceState {
     /// Time that it has spent powered off or asleep, as far as it told, up to `presence_since`. Hold times are
     /// measured in `observed time - this`.
     pub away: Duration,
+    /// Until when counters are not judged, because the device has just come back: waking up makes counters jump.
+    pub quiet_until: Option<Timestamp>,
+}
+
+impl DeviceState {
+    /// The device's powered-on clock at its time `at`: it stands still while the device is asleep or shut down.
+    /// Only differences of such times mean anything.
+    pub fn powered(&self, at: Timestamp) -> Timestamp {
+        let awake_until = match (self.presence, self.presence_since) {
+            (Some(presence), Some(since)) if !presence.is_powered_on() => at.min(since),
+            (Some(_) | None, Some(_) | None) => at,
+        };
+        awake_until.minus(self.away)
+    }
+
+    /// The device's time at which its powered-on clock shows `powered`, if it stays powered on; `None` while it is
+    /// away, because nobody knows when it comes back.
+    pub fn wall(&self, powered: Timestamp) -> Option<Timestamp> {
+        let away_now = self.presence.is_some_and(|presence| !presence.is_powered_on());
+        if away_now && powered > self.powered(Timestamp::from_millis(i64::MAX)) {
+            return None;
+        }
+        Some(powered.plus(self.away))
+    }
+
+    /// The findings of `after` that `self` does not have in the same form: what has to be saved.
+    pub fn changed_findings<'a>(&self, after: &'a Self) -> Vec<&'a Finding> {
+        after
+            .findings
+            .iter()
+            .filter(|(key, finding)| self.findings.get(key) != Some(*finding))
+            .map(|(_, f)| f)
+            .collect()
+    }
 }

@@ -4,17 +4,24 @@
 //! well formed. Texts may hold `{placeholders}`, which are filled by plain substitution and never by a template
 //! language.
 
+pub mod example;
+mod index;
+
+pub(crate) use index::{KnowledgeIndex, MetricUse};
+
 use firstline_model::{Component, ComponentKind, DeviceId, Observation, RuleCode, Severity, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// All entries that are in force, by code.
+/// All entries that are in force, by code. Built once with [`KnowledgeSet::new`] and then only read: the index by
+/// metric is made there, so a set that is changed afterwards would be judged by its old index.
 #[derive(Debug, Clone, Default)]
 pub struct KnowledgeSet {
     /// The entries with their overrides already applied for every device (scoped overrides are kept beside them).
     pub entries: BTreeMap<RuleCode, KnowledgeEntry>,
     /// Overrides that hold only for some devices, in the order in which they apply.
     pub scoped: Vec<ScopedOverride>,
+    index: KnowledgeIndex,
 }
 
 /// One symptom: how it is detected, explained, tested, and what a person does about it.
@@ -308,6 +315,18 @@ pub struct DeviceTraits {
 }
 
 impl KnowledgeSet {
+    /// Builds the set and its index by metric, event and document.
+    pub fn new(entries: impl IntoIterator<Item = KnowledgeEntry>, scoped: Vec<ScopedOverride>) -> Self {
+        let entries: BTreeMap<RuleCode, KnowledgeEntry> =
+            entries.into_iter().map(|entry| (entry.code.clone(), entry)).collect();
+        let index = KnowledgeIndex::new(entries.values().chain(scoped.iter().map(|o| &o.entry)));
+        Self { entries, scoped, index }
+    }
+
+    pub(crate) fn index(&self) -> &KnowledgeIndex {
+        &self.index
+    }
+
     /// The entry as it holds for one device: the last matching scoped override, else the entry itself.
     pub fn entry_for<'a>(&'a self, code: &RuleCode, device: &DeviceTraits) -> Option<&'a KnowledgeEntry> {
         let scoped = self.scoped.iter().rev().find(|o| o.entry.code == *code && o.scope.matches(device));

@@ -5,6 +5,11 @@
 //! same transaction as the state that asked for it.
 #![warn(missing_docs)]
 
+pub mod desk;
+pub mod diagnosis;
+pub mod evaluate;
 pub mod finding;
 pub mod knowledge;
+pub mod present;
+pub mod sla;
 pub mod ticket;

@@ -1,5 +1,13 @@
 //! The desk's record of a fault or a wish: kinds, states, contents, what can be done to it, what follows from that.
 
+mod apply;
+mod open;
+mod refused;
+
+pub use apply::{Applied, REOPEN_WITHIN, TicketInput, apply};
+pub use open::{Opening, open};
+pub use refused::Refused;
+
 use firstline_model::{
     Component, DeviceId, DiagnosticOutcome, DiagnosticRequest, RuleCode, Severity, TicketId, Timestamp,
 };
@@ -100,6 +108,8 @@ pub struct Ticket {
     pub response_due: Option<Timestamp>,
     /// Until when it must be resolved.
     pub resolution_due: Option<Timestamp>,
+    /// When the SLA clock stood still: on hold, and resolved until it was reopened. The last one may be running.
+    pub pauses: Vec<Pause>,
     /// Who has it.
     pub assignee: Option<String>,
     /// Which group has it.
@@ -126,6 +136,15 @@ pub struct Ticket {
     pub recurrence: u32,
     /// Counts every change, for optimistic concurrency and ETags.
     pub version: u64,
+}
+
+/// A time in which the SLA clock stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when; `None` while it lasts.
+    pub until: Option<Timestamp>,
 }
 
 /// One measured value, frozen at breach.

@@ -1,0 +1,164 @@
+//! Fills the placeholders of an entry's texts. Plain substitution: what is filled in is never looked at again, and a
+//! value from a device is bounded and cleaned first.
+
+use super::DeskContext;
+use crate::diagnosis::newest;
+use crate::evaluate::Transition;
+use crate::finding::{DeviceState, Finding};
+use crate::knowledge::KnowledgeEntry;
+use crate::present::{self, MAX_VALUE};
+use crate::ticket::{Tested, Ticket};
+use firstline_model::{Attributes, Component, Severity, Timestamp, Value};
+
+/// The longest title, in characters.
+const MAX_TITLE: usize = 300;
+/// The longest other text.
+const MAX_TEXT: usize = 4000;
+
+/// What a ticket's texts speak about.
+pub(super) struct Subject<'a> {
+    pub(super) component: &'a Component,
+    pub(super) severity: Severity,
+    pub(super) since: Timestamp,
+    pub(super) at: Timestamp,
+    pub(super) metric: &'a str,
+    pub(super) value: Option<f64>,
+    pub(super) threshold: Option<f64>,
+    pub(super) attributes: Attributes,
+    hostname: &'a str,
+    site: Option<&'a str>,
+    state: &'a DeviceState,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn of_transition(context: &DeskContext<'a>, transition: &'a Transition) -> Self {
+        Self {
+            component: &transition.component,
+            severity: transition.severity,
+            since: transition.since,
+            at: transition.at,
+            metric: &transition.metric,
+            value: transition.value,
+            threshold: transition.threshold,
+            attributes: transition.attributes.clone(),
+            hostname: context.hostname,
+            site: context.device.site.as_deref(),
+            state: context.state,
+        }
+    }
+
+    pub(super) fn of_finding(context: &DeskContext<'a>, finding: &'a Finding) -> Self {
+        let newest = context
+            .state
+            .samples
+            .iter()
+            .filter(|(key, _)| key.component == finding.component && key.metric == finding.metric)
+            .max_by_key(|(_, sample)| sample.observed_at);
+        Self {
+            component: &finding.component,
+            severity: finding.severity,
+            since: finding.since,
+            at: finding.fired_at.unwrap_or(finding.since),
+            metric: &finding.metric,
+            value: finding.value,
+            threshold: finding.threshold,
+            attributes: newest.map(|(_, sample)| sample.attributes.clone()).unwrap_or_default(),
+            hostname: context.hostname,
+            site: context.device.site.as_deref(),
+            state: context.state,
+        }
+    }
+}
+
+/// The ticket's one line.
+pub(super) fn title(entry: &KnowledgeEntry, subject: &Subject<'_>) -> String {
+    present::clean(&render(&entry.title, subject, &[]), MAX_TITLE)
+}
+
+/// Writes all texts of a ticket.
+pub(super) fn fill(ticket: &mut Ticket, entry: &KnowledgeEntry, subject: &Subject<'_>) {
+    let tested = std::mem::take(&mut ticket.tested);
+    let text = |template: &str| present::clean_lines(&render(template, subject, &tested), MAX_TEXT);
+    ticket.title = present::clean(&render(&entry.title, subject, &tested), MAX_TITLE);
+    ticket.summary = text(&entry.explanation.person);
+    ticket.technical = text(&entry.explanation.technician);
+    ticket.steps = entry.steps.iter().map(|step| text(step)).collect();
+    ticket.tested = tested;
+}
+
+/// Writes those texts anew that quote test results.
+pub(super) fn fill_facts(ticket: &mut Ticket, entry: &KnowledgeEntry, subject: &Subject<'_>) {
+    let texts = [&entry.title, &entry.explanation.person, &entry.explanation.technician];
+    if texts.into_iter().chain(&entry.steps).any(|text| text.contains("{fact.")) {
+        fill(ticket, entry, subject);
+    }
+}
+
+/// Fills the placeholders of one text. One that is unknown, or has no value, is left out with the space before it.
+pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -> String {
+    let mut text = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let Some((name, behind)) = after.split_once('}').filter(|(name, _)| is_name(name)) else {
+            text.push('{');
+            rest = after;
+            continue;
+        };
+        match lookup(name, subject, tested).filter(|value| !value.is_empty()) {
+            Some(value) => text.push_str(&value),
+            None => text.truncate(text.trim_end_matches(' ').len()),
+        }
+        rest = behind;
+    }
+    text.push_str(rest);
+    text.replace(" ()", "").replace("()", "")
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 128 && !name.contains(['{', ' ', '\n'])
+}
+
+fn lookup(name: &str, subject: &Subject<'_>, tested: &[Tested]) -> Option<String> {
+    let clean = |text: &str| present::clean(text, MAX_VALUE);
+    let number = |value: Option<f64>| value.map(|value| present::value(subject.metric, value));
+    match name {
+        "component" => Some(clean(&subject.component.to_string())),
+        "component.id" => Some(clean(subject.component.id())),
+        "component.kind" => Some(subject.component.kind.to_string()),
+        "value" => number(subject.value),
+        "value.percent" => subject.value.map(present::percent),
+        "threshold" => number(subject.threshold),
+        "threshold.percent" => subject.threshold.map(present::percent),
+        "since" => Some(present::moment(subject.since)),
+        "hostname" => Some(clean(subject.hostname)),
+        "site" => subject.site.map(clean),
+        other => {
+            let (kind, path) = other.split_once('.')?;
+            match kind {
+                "attr" => subject.attributes.get(path).map(clean),
+                "doc" => document(subject, path),
+                "fact" => {
+                    let (diagnostic, key) = path.split_once('.')?;
+                    within(&newest(diagnostic, tested)?.facts, key)
+                        .map(|value| present::document(value, MAX_VALUE))
+                }
+                _ => None,
+            }
+        }
+    }
+}
+
+/// The value under `key` of the newest document of the component that has it.
+fn document(subject: &Subject<'_>, key: &str) -> Option<String> {
+    let documents = subject.state.states.iter().filter(|((component, _), _)| component == subject.component);
+    let newest = documents
+        .filter_map(|(_, latest)| Some((latest.observed_at, within(&latest.document, key)?)))
+        .max_by_key(|(observed_at, _)| *observed_at);
+    newest.map(|(_, value)| present::document(value, MAX_VALUE))
+}
+
+/// A value under a key, or under keys joined by dots.
+fn within<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    value.get(key).or_else(|| key.split('.').try_fold(value, |value, key| value.get(key)))
+}

@@ -1,0 +1,229 @@
+//! Remembers an observation: the newest sample of its series, what its counter grew by, its document.
+//!
+//! Sizes are bounded, because a broken or hostile device may report any number of series.
+
+use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
+use crate::knowledge::MetricUse;
+use firstline_model::{Attributes, Component, Presence, Timestamp, Value, semconv};
+use std::time::Duration;
+
+/// More series than any real device has; further ones are not remembered.
+const MAX_SERIES: usize = 8192;
+/// More documents than any real device has.
+const MAX_DOCUMENTS: usize = 1024;
+/// A window with more amounts adds the oldest two together.
+const MAX_WINDOW: usize = 256;
+/// Documents with more values are kept only when a rule looks into them.
+const MAX_UNUSED_DOCUMENT: usize = 256;
+/// Counters are not judged for so long after the device came back.
+const QUIET: Duration = Duration::from_secs(120);
+/// What arrives this soon after "asleep" was on its way already; later, the device is evidently awake.
+const STILL_AWAKE: Duration = Duration::from_secs(30);
+/// One long gap must not make a series look slow for ever.
+const MAX_SPACING: Duration = Duration::from_secs(1800);
+
+/// Takes note of a change of presence. An older one than the last is ignored.
+pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestamp) {
+    if state.presence_since.is_some_and(|since| at < since) || state.presence == Some(presence) {
+        return;
+    }
+    if let (Some(before), Some(since)) = (state.presence, state.presence_since)
+        && !before.is_powered_on()
+    {
+        state.away = state.away.saturating_add(at.since(since));
+        if presence.is_powered_on() {
+            state.quiet_until = Some(at.plus(QUIET));
+        }
+    }
+    state.presence = Some(presence);
+    state.presence_since = Some(at);
+}
+
+/// A device that reports samples is awake, even when the news of its waking was lost.
+pub(crate) fn wake(state: &mut DeviceState, at: Timestamp) {
+    let asleep = match state.presence {
+        Some(Presence::Asleep | Presence::ShutDown | Presence::Crashed) => true,
+        Some(Presence::Online | Presence::OffNetwork | Presence::Retired) | None => false,
+    };
+    if asleep && state.presence_since.is_some_and(|since| at > since.plus(STILL_AWAKE)) {
+        presence(state, Presence::Online, at);
+    }
+}
+
+/// Remembers a sample. `false` when it is older than what is known and changes nothing.
+pub(crate) fn sample(
+    state: &mut DeviceState,
+    used: &MetricUse,
+    component: &Component,
+    metric: &str,
+    attributes: &Attributes,
+    value: f64,
+    at: Timestamp,
+) -> bool {
+    let powered = state.powered(at);
+    let quiet = state.quiet_until.is_some_and(|until| at < until);
+    let key = series_key(component, metric, attributes, |name| !semconv::STATE_ATTRIBUTES.contains(&name));
+    let full = state.samples.len() >= MAX_SERIES;
+    let Some(known) = state.samples.get_mut(&key) else {
+        if full {
+            return false;
+        }
+        let rhythm = Rhythm { powered_at: powered, spacing: Duration::ZERO, unbroken_since: powered };
+        state.samples.insert(key, LatestSample { rhythm, ..newest(at, value, attributes) });
+        return true;
+    };
+    if at < known.observed_at {
+        return false;
+    }
+    if let Some(window) = used.window {
+        // A counter that went down was reset and counts from zero. What a device counts while it wakes up is not
+        // judged: it becomes part of the baseline.
+        let grown = if value < known.value { value.max(0.0) } else { value - known.value };
+        if grown > 0.0 && !quiet {
+            add_amount(&mut known.window, at, grown);
+        }
+        known.window.retain(|(then, _)| *then > at.minus(window));
+    }
+    if at > known.observed_at {
+        if used.depth > 1 {
+            known.before.insert(0, known.value);
+            known.before.truncate(used.depth - 1);
+            let states = known.attributes.iter().filter(|(name, _)| semconv::STATE_ATTRIBUTES.contains(name));
+            known.before_states.insert(0, states.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
+            known.before_states.truncate(used.depth - 1);
+        }
+        follow(&mut known.rhythm, powered);
+    }
+    known.observed_at = at;
+    known.value = value;
+    if known.attributes != *attributes {
+        known.attributes = attributes.clone();
+    }
+    known.unavailable = None;
+    true
+}
+
+/// Moves the rhythm on to the next sample. The usual spacing rises at once and falls slowly, because samples that are
+/// sent on change come in bursts between regular ones.
+fn follow(rhythm: &mut Rhythm, powered: Timestamp) {
+    let gap = powered.since(rhythm.powered_at);
+    if rhythm.spacing > Duration::ZERO && gap > rhythm.tolerance() {
+        rhythm.unbroken_since = powered;
+    }
+    let blended = rhythm.spacing.saturating_mul(3).saturating_add(gap) / 4;
+    rhythm.spacing = gap.max(blended).min(MAX_SPACING);
+    rhythm.powered_at = rhythm.powered_at.max(powered);
+}
+
+/// Remembers an event. Events are kept apart only by the attributes that rules select by.
+pub(crate) fn event(
+    state: &mut DeviceState,
+    used: &MetricUse,
+    component: &Component,
+    name: &str,
+    attributes: &Attributes,
+    at: Timestamp,
+) -> bool {
+    let Some(window) = used.window else { return false };
+    let powered = state.powered(at);
+    let key = series_key(component, name, attributes, |name| used.selected.contains(name));
+    if !state.samples.contains_key(&key) && state.samples.len() >= MAX_SERIES {
+        return false;
+    }
+    let known = state.samples.entry(key).or_insert_with(|| newest(at, 1.0, attributes));
+    if at >= known.observed_at {
+        known.observed_at = at;
+        known.rhythm.powered_at = powered;
+        known.attributes = attributes.clone();
+    }
+    add_amount(&mut known.window, at, 1.0);
+    let newest = known.observed_at;
+    known.window.retain(|(then, _)| *then > newest.minus(window));
+    true
+}
+
+/// Remembers a document. `false` when it is older than the known one, or of no interest.
+pub(crate) fn document(
+    state: &mut DeviceState,
+    component: &Component,
+    name: &str,
+    document: &Value,
+    used: bool,
+    at: Timestamp,
+) -> bool {
+    if !used && values(document) > MAX_UNUSED_DOCUMENT {
+        return false;
+    }
+    let key = (component.clone(), name.to_owned());
+    if state.states.get(&key).is_some_and(|known| at < known.observed_at)
+        || (!state.states.contains_key(&key) && state.states.len() >= MAX_DOCUMENTS)
+    {
+        return false;
+    }
+    state.states.insert(key, LatestState { observed_at: at, document: document.clone() });
+    true
+}
+
+/// Notes that a metric could not be read. `false` when newer samples are known.
+pub(crate) fn unavailable(
+    state: &mut DeviceState,
+    component: &Component,
+    metric: &str,
+    why: &str,
+    at: Timestamp,
+) -> bool {
+    let first =
+        SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes: Attributes::none() };
+    let mut changed = false;
+    for (key, sample) in state.samples.range_mut(first..) {
+        if key.metric != metric || key.component != *component {
+            break;
+        }
+        if at >= sample.observed_at && sample.unavailable.as_ref().is_none_or(|(since, _)| *since < at) {
+            sample.unavailable = Some((at, why.to_owned()));
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn newest(at: Timestamp, value: f64, attributes: &Attributes) -> LatestSample {
+    LatestSample {
+        observed_at: at,
+        value,
+        attributes: attributes.clone(),
+        before: Vec::new(),
+        before_states: Vec::new(),
+        rhythm: Rhythm::default(),
+        window: Vec::new(),
+        unavailable: None,
+    }
+}
+
+fn series_key(
+    component: &Component,
+    metric: &str,
+    attributes: &Attributes,
+    keep: impl Fn(&str) -> bool,
+) -> SeriesKey {
+    let attributes =
+        attributes.iter().filter(|(name, _)| keep(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes }
+}
+
+fn add_amount(window: &mut Vec<(Timestamp, f64)>, at: Timestamp, amount: f64) {
+    let place = window.partition_point(|(then, _)| *then <= at);
+    window.insert(place, (at, amount));
+    if window.len() > MAX_WINDOW {
+        let (_, oldest) = window.remove(0);
+        window[0].1 += oldest;
+    }
+}
+
+fn values(value: &Value) -> usize {
+    match value {
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) => 1,
+        Value::List(items) => 1 + items.iter().map(values).sum::<usize>(),
+        Value::Map(map) => 1 + map.values().map(values).sum::<usize>(),
+    }
+}

@@ -1,0 +1,518 @@
+//! The life of one finding: pending, firing, clearing, cleared; and what hides it.
+
+use super::condition::{Decider, Moment, Truth, Verdict, all, evaluate, negate};
+use super::{Transition, TransitionKind, transition};
+use crate::finding::{DeviceState, Finding, Phase};
+use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
+use firstline_model::{Attributes, Component, RuleCode, Timestamp};
+use std::time::Duration;
+
+/// A cause whose hold time ends this soon already hides its symptoms, so that a fault that shows in several checks
+/// at the same moment opens the cause's ticket only ...
+const CAUSE_IMMINENT: Duration = Duration::from_secs(30);
+/// ... but not for longer than this after it should have fired: then it was no cause.
+const CAUSE_OVERDUE: Duration = Duration::from_secs(180);
+/// Causes of causes end here; deeper chains, or circles, settle with the next observation.
+const MAX_ROUNDS: usize = 8;
+
+/// Whether deadlines at the very moment are due (all observations until then are known), or only earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Earlier ones only: an observation at that moment comes first.
+    Before,
+    /// That moment included.
+    At,
+}
+
+/// Judges the findings of one device and reports how they change.
+pub(crate) struct Judge<'a> {
+    pub(crate) knowledge: &'a KnowledgeSet,
+    pub(crate) device: &'a DeviceTraits,
+    pub(crate) out: &'a mut Vec<Transition>,
+}
+
+impl Judge<'_> {
+    /// Judges these rules of one component after an observation.
+    pub(crate) fn look<'r>(
+        &mut self,
+        state: &mut DeviceState,
+        rules: impl Iterator<Item = &'r RuleCode>,
+        component: &Component,
+        at: Timestamp,
+    ) {
+        let first = self.out.len();
+        for rule in rules {
+            self.judge(state, rule, component, at);
+        }
+        self.uncover(state, first, at);
+    }
+
+    /// Settles the deadlines of these rules that passed before `at`.
+    pub(crate) fn settle_before<'r>(
+        &mut self,
+        state: &mut DeviceState,
+        rules: impl Iterator<Item = &'r RuleCode>,
+        component: &Component,
+        at: Timestamp,
+    ) {
+        if state.findings.is_empty() {
+            return;
+        }
+        let first = self.out.len();
+        for rule in rules {
+            let key = (rule.clone(), component.clone());
+            while self.settle_one(state, &key, at, Until::Before) {}
+        }
+        self.uncover(state, first, at);
+    }
+
+    /// Settles every deadline of the device until `until`, in order of time.
+    pub(crate) fn settle_all(&mut self, state: &mut DeviceState, until: Timestamp, how: Until) {
+        // Each round settles one; a finding has few deadlines, so this ends long before the bound.
+        let bound = 16 * (state.findings.len() + 1);
+        for _ in 0..bound {
+            let mut due: Vec<_> = state
+                .findings
+                .iter()
+                .filter_map(|(key, f)| Some((deadline(self.knowledge, self.device, state, f)?, key.clone())))
+                .collect();
+            due.sort();
+            let first = self.out.len();
+            let settled = due.iter().find(|(_, key)| self.settle_one(state, key, until, how));
+            let Some((at, _)) = settled else { break };
+            self.uncover(state, first, *at);
+        }
+        if how == Until::At {
+            self.recheck_hidden(state, until);
+        }
+    }
+
+    /// Settles the next deadline of one finding; `false` when none is due or nothing comes of it.
+    fn settle_one(
+        &mut self,
+        state: &mut DeviceState,
+        key: &(RuleCode, Component),
+        until: Timestamp,
+        how: Until,
+    ) -> bool {
+        let Some(finding) = state.findings.get(key) else { return false };
+        let Some(due) = deadline(self.knowledge, self.device, state, finding) else { return false };
+        let is_due = match how {
+            Until::Before => due < until,
+            Until::At => due <= until,
+        };
+        if !is_due {
+            return false;
+        }
+        let before = finding.clone();
+        self.judge(state, &key.0, &key.1, due);
+        state.findings.get(key) != Some(&before)
+    }
+
+    /// Ends findings whose entry is gone or disabled: nothing would ever clear them.
+    pub(crate) fn retire_unknown(&mut self, state: &mut DeviceState, now: Timestamp) {
+        let first = self.out.len();
+        for finding in state.findings.values_mut().filter(|finding| finding.phase != Phase::Cleared) {
+            let entry = self.knowledge.entry_for(&finding.rule, self.device);
+            if entry.is_none_or(|e| !e.enabled || e.detection.component != finding.component.kind) {
+                let at = now.max(finding.since);
+                end(finding, at);
+                self.out.push(transition(finding, TransitionKind::Cleared, at, &Attributes::none()));
+            }
+        }
+        self.uncover(state, first, now);
+    }
+
+    /// After something ended, what it hid may fire.
+    fn uncover(&mut self, state: &mut DeviceState, first: usize, at: Timestamp) {
+        let mut seen = first;
+        for _ in 0..MAX_ROUNDS {
+            let ended = self.out[seen..].iter().any(|transition| match transition.kind {
+                TransitionKind::Cleared | TransitionKind::Lapsed => true,
+                TransitionKind::Pending
+                | TransitionKind::Fired
+                | TransitionKind::Escalated
+                | TransitionKind::Recovering
+                | TransitionKind::Relapsed
+                | TransitionKind::Suppressed { .. }
+                | TransitionKind::Unsuppressed => false,
+            });
+            if !ended {
+                return;
+            }
+            seen = self.out.len();
+            self.recheck_hidden(state, at);
+        }
+    }
+
+    fn recheck_hidden(&mut self, state: &mut DeviceState, at: Timestamp) {
+        let hidden: Vec<_> = state
+            .findings
+            .iter()
+            .filter(|(_, f)| f.suppressed.is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for (rule, component) in hidden {
+            self.judge(state, &rule, &component, at);
+        }
+    }
+
+    /// Judges one rule on one component at one moment.
+    fn judge(&mut self, state: &mut DeviceState, rule: &RuleCode, component: &Component, at: Timestamp) {
+        let Some(entry) = self.knowledge.entry_for(rule, self.device) else { return };
+        if !entry.enabled || entry.detection.component != component.kind {
+            return;
+        }
+        let verdicts: Vec<Verdict> = {
+            let moment = Moment { state, component, at };
+            entry.detection.levels.iter().map(|level| evaluate(&level.when, moment)).collect()
+        };
+        // The usual case ends here: nothing holds, and nothing did.
+        let key = (rule.clone(), component.clone());
+        let known = state.findings.get(&key);
+        if known.is_none_or(|f| f.phase == Phase::Cleared) && verdicts.iter().all(|v| v.truth != Truth::True)
+        {
+            return;
+        }
+        let mut finding = match known {
+            Some(known) => known.clone(),
+            None => new_finding(entry, component, at),
+        };
+        let at = at.max(last_change(state, &finding));
+        let powered = state.powered(at);
+        let recovery = recovery(entry, &finding, Moment { state, component, at }, &verdicts);
+        let reached = note_levels(entry, &mut finding, &verdicts, powered);
+        match finding.phase {
+            Phase::Pending | Phase::Cleared => {
+                self.rise(entry, state, &mut finding, &verdicts, reached, at);
+            }
+            Phase::Firing | Phase::Clearing => {
+                self.stand(entry, state, &mut finding, &verdicts, reached, &recovery, at);
+            }
+        }
+        state.findings.insert(key, finding);
+    }
+
+    /// A finding that does not fire yet.
+    fn rise(
+        &mut self,
+        entry: &KnowledgeEntry,
+        state: &DeviceState,
+        finding: &mut Finding,
+        verdicts: &[Verdict],
+        reached: Option<usize>,
+        at: Timestamp,
+    ) {
+        let Some(worst) = reached.or_else(|| finding.level_since.iter().rposition(Option::is_some)) else {
+            if finding.phase == Phase::Pending {
+                end(finding, at);
+                self.out.push(transition(finding, TransitionKind::Lapsed, at, &Attributes::none()));
+            }
+            return;
+        };
+        if finding.phase == Phase::Cleared {
+            finding.phase = Phase::Pending;
+            finding.since = verdicts[worst].decider.as_ref().map_or(at, |d| d.observed_at.min(at));
+            finding.fired_at = None;
+            finding.cleared_at = None;
+            finding.suppressed = None;
+            finding.severity = entry.detection.levels[worst].severity;
+            let attributes = decide(finding, &verdicts[worst]);
+            if reached.is_none() {
+                self.out.push(transition(finding, TransitionKind::Pending, at, &attributes));
+            }
+        }
+        let Some(level) = reached else { return };
+        finding.phase = Phase::Firing;
+        finding.severity = entry.detection.levels[level].severity;
+        finding.fired_at = Some(at);
+        finding.clear_since = None;
+        finding.episodes = finding.episodes.saturating_add(1);
+        let attributes = decide(finding, &verdicts[level]);
+        self.fire_or_hide(entry, state, finding, &attributes, at);
+    }
+
+    /// A finding that fires, or recovers.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of a state machine; a struct would only rename them"
+    )]
+    fn stand(
+        &mut self,
+        entry: &KnowledgeEntry,
+        state: &DeviceState,
+        finding: &mut Finding,
+        verdicts: &[Verdict],
+        reached: Option<usize>,
+        recovery: &Verdict,
+        at: Timestamp,
+    ) {
+        if let Some(level) = reached
+            && entry.detection.levels[level].severity > finding.severity
+        {
+            finding.severity = entry.detection.levels[level].severity;
+            let attributes = decide(finding, &verdicts[level]);
+            self.tell(finding, TransitionKind::Escalated, at, &attributes);
+        }
+        if entry.detection.latched {
+            return self.recheck(entry, state, finding, at);
+        }
+        match recovery.truth {
+            Truth::Unknown => {}
+            Truth::False => {
+                finding.clear_since = None;
+                if finding.phase == Phase::Clearing {
+                    finding.phase = Phase::Firing;
+                    let attributes =
+                        recovery.decider.as_ref().map(|d| d.attributes.clone()).unwrap_or_default();
+                    self.tell(finding, TransitionKind::Relapsed, at, &attributes);
+                }
+            }
+            Truth::True => {
+                let attributes = recovery.decider.as_ref().map(|d| d.attributes.clone()).unwrap_or_default();
+                let powered = state.powered(at);
+                let since = finding.clear_since.unwrap_or(powered).max(recovery.unbroken_since);
+                finding.clear_since = Some(since);
+                let due = since.plus(clear_hold(entry, finding));
+                if powered >= due && recovery.fresh_until >= due {
+                    end(finding, at);
+                    let mut cleared = transition(finding, TransitionKind::Cleared, at, &attributes);
+                    // The ticket says with which value it recovered.
+                    cleared.value = recovery.decider.as_ref().and_then(|d| d.value);
+                    self.out.push(cleared);
+                    return;
+                }
+                if finding.phase == Phase::Firing {
+                    finding.phase = Phase::Clearing;
+                    self.tell(finding, TransitionKind::Recovering, at, &attributes);
+                }
+            }
+        }
+        self.recheck(entry, state, finding, at);
+    }
+
+    /// A hidden finding fires when nothing hides it any more, unless it recovers already.
+    fn recheck(&mut self, entry: &KnowledgeEntry, state: &DeviceState, finding: &mut Finding, at: Timestamp) {
+        if finding.suppressed.is_none() || finding.phase != Phase::Firing {
+            return;
+        }
+        match hidden_by(self.knowledge, self.device, entry, state, finding, at) {
+            Some(reason) => finding.suppressed = Some(reason),
+            None => {
+                finding.suppressed = None;
+                finding.fired_at = Some(at);
+                let attributes = deciding_attributes(state, finding);
+                self.out.push(transition(finding, TransitionKind::Unsuppressed, at, &attributes));
+                self.out.push(transition(finding, TransitionKind::Fired, at, &attributes));
+            }
+        }
+    }
+
+    fn fire_or_hide(
+        &mut self,
+        entry: &KnowledgeEntry,
+        state: &DeviceState,
+        finding: &mut Finding,
+        attributes: &Attributes,
+        at: Timestamp,
+    ) {
+        finding.suppressed = hidden_by(self.knowledge, self.device, entry, state, finding, at);
+        let kind = match &finding.suppressed {
+            Some(reason) => TransitionKind::Suppressed { reason: reason.clone() },
+            None => TransitionKind::Fired,
+        };
+        self.out.push(transition(finding, kind, at, attributes));
+    }
+
+    /// Reports a change, unless the finding is hidden.
+    fn tell(&mut self, finding: &Finding, kind: TransitionKind, at: Timestamp, attributes: &Attributes) {
+        if finding.suppressed.is_none() {
+            self.out.push(transition(finding, kind, at, attributes));
+        }
+    }
+}
+
+/// When something happens to the finding if nothing is observed, by the device's clock.
+pub(crate) fn deadline(
+    knowledge: &KnowledgeSet,
+    device: &DeviceTraits,
+    state: &DeviceState,
+    finding: &Finding,
+) -> Option<Timestamp> {
+    if finding.phase == Phase::Cleared {
+        return None;
+    }
+    let entry = knowledge.entry_for(&finding.rule, device).filter(|entry| entry.enabled)?;
+    let last = last_change(state, finding);
+    // While counters are not judged nothing is learned from them, so look from when they are again.
+    let from = state.quiet_until.map_or(last, |until| until.max(last));
+    let moment = Moment { state, component: &finding.component, at: from };
+    let verdicts: Vec<Verdict> =
+        entry.detection.levels.iter().map(|level| evaluate(&level.when, moment)).collect();
+    let reached_severity = match finding.phase {
+        Phase::Pending => None,
+        Phase::Firing | Phase::Clearing | Phase::Cleared => Some(finding.severity),
+    };
+    let holds =
+        entry.detection.levels.iter().zip(&verdicts).enumerate().filter_map(|(at, (level, verdict))| {
+            let since = finding.level_since.get(at).copied().flatten()?;
+            let due = since.max(verdict.unbroken_since).plus(level.hold);
+            let worse = reached_severity.is_none_or(|reached| level.severity > reached);
+            let counts = worse && verdict.truth == Truth::True && verdict.fresh_until >= due;
+            counts.then(|| state.wall(due)).flatten()
+        });
+    let recovery = recovery(entry, finding, moment, &verdicts);
+    let clearing = match (finding.phase, recovery.truth, finding.clear_since) {
+        (Phase::Clearing, Truth::True, Some(since)) if !entry.detection.latched => {
+            let due = since.max(recovery.unbroken_since).plus(clear_hold(entry, finding));
+            (recovery.fresh_until >= due).then(|| state.wall(due)).flatten()
+        }
+        // Recovery that began while counters were not judged is noticed when they are again.
+        (Phase::Firing, Truth::True, _) if !entry.detection.latched && from > last => Some(from),
+        (Phase::Pending | Phase::Firing | Phase::Clearing | Phase::Cleared, _, _) => None,
+    };
+    let windows = verdicts.iter().chain([&recovery]).filter_map(|verdict| verdict.changes_at);
+    let by_itself = windows.filter(|at| *at > from && !entry.detection.latched);
+    holds.chain(clearing).chain(by_itself).min()
+}
+
+/// Remembers since when each level holds, and returns the worst one that has held long enough.
+fn note_levels(
+    entry: &KnowledgeEntry,
+    finding: &mut Finding,
+    verdicts: &[Verdict],
+    powered: Timestamp,
+) -> Option<usize> {
+    finding.level_since.resize(entry.detection.levels.len(), None);
+    let mut reached = None;
+    for (at, (level, verdict)) in entry.detection.levels.iter().zip(verdicts).enumerate() {
+        match verdict.truth {
+            Truth::Unknown => {}
+            Truth::False => finding.level_since[at] = None,
+            Truth::True => {
+                let since = finding.level_since[at].unwrap_or(powered).max(verdict.unbroken_since);
+                finding.level_since[at] = Some(since);
+                let due = since.plus(level.hold);
+                if powered >= due && verdict.fresh_until >= due {
+                    reached = Some(at);
+                }
+            }
+        }
+    }
+    reached
+}
+
+/// Whether the finding recovers: no level holds, and the clear condition of the worst level it reached does.
+fn recovery(entry: &KnowledgeEntry, finding: &Finding, moment: Moment<'_>, verdicts: &[Verdict]) -> Verdict {
+    if let Some(holding) = verdicts.iter().find(|verdict| verdict.truth == Truth::True) {
+        return negate(holding.clone());
+    }
+    let clear = worst_level(entry, finding).and_then(|level| level.clear.as_ref());
+    match clear {
+        Some(clear) => evaluate(clear, moment),
+        None => all(verdicts.iter().cloned().map(negate)).unwrap_or_else(Verdict::unknown),
+    }
+}
+
+fn worst_level<'e>(entry: &'e KnowledgeEntry, finding: &Finding) -> Option<&'e crate::knowledge::Level> {
+    let levels = &entry.detection.levels;
+    levels.iter().rfind(|level| level.severity == finding.severity).or_else(|| levels.last())
+}
+
+fn clear_hold(entry: &KnowledgeEntry, finding: &Finding) -> Duration {
+    worst_level(entry, finding).map_or(Duration::ZERO, |level| level.clear_hold)
+}
+
+/// Why a finding opens nothing: another rule's finding explains it.
+fn hidden_by(
+    knowledge: &KnowledgeSet,
+    device: &DeviceTraits,
+    entry: &KnowledgeEntry,
+    state: &DeviceState,
+    finding: &Finding,
+    at: Timestamp,
+) -> Option<String> {
+    let powered = state.powered(at);
+    let cause = entry.detection.depends_on.iter().find(|dependency| {
+        let Some(cause) = knowledge.entry_for(&dependency.rule, device).filter(|cause| cause.enabled) else {
+            return false;
+        };
+        // Two rules that name each other would hide each other for ever.
+        let mutual = cause.detection.depends_on.iter().any(|back| back.rule == entry.code);
+        state.findings.values().any(|other| {
+            other.rule == dependency.rule
+                && (!dependency.same_component || other.component == finding.component)
+                && !(mutual && other.suppressed.is_some())
+                && explains(cause, other, powered)
+        })
+    })?;
+    Some(format!("hidden by {}", cause.rule))
+}
+
+fn explains(cause: &KnowledgeEntry, other: &Finding, powered: Timestamp) -> bool {
+    match other.phase {
+        Phase::Firing | Phase::Clearing => true,
+        Phase::Cleared => false,
+        Phase::Pending => cause.detection.levels.iter().zip(&other.level_since).any(|(level, since)| {
+            since.is_some_and(|since| {
+                let due = since.plus(level.hold);
+                powered >= due.minus(CAUSE_IMMINENT) && powered < due.plus(CAUSE_OVERDUE)
+            })
+        }),
+    }
+}
+
+fn new_finding(entry: &KnowledgeEntry, component: &Component, at: Timestamp) -> Finding {
+    let mildest =
+        entry.detection.levels.first().map_or(firstline_model::Severity::Info, |level| level.severity);
+    Finding {
+        rule: entry.code.clone(),
+        component: component.clone(),
+        phase: Phase::Cleared,
+        severity: mildest,
+        since: at,
+        fired_at: None,
+        level_since: Vec::new(),
+        clear_since: None,
+        cleared_at: None,
+        value: None,
+        threshold: None,
+        metric: String::new(),
+        suppressed: None,
+        episodes: 0,
+    }
+}
+
+/// Takes over what decided; returns the attributes of the deciding sample.
+fn decide(finding: &mut Finding, verdict: &Verdict) -> Attributes {
+    let Some(Decider { metric, value, threshold, attributes, .. }) = &verdict.decider else {
+        return Attributes::none();
+    };
+    finding.metric.clone_from(metric);
+    finding.value = *value;
+    finding.threshold = *threshold;
+    attributes.clone()
+}
+
+/// The attributes of the newest sample of the metric that decided.
+fn deciding_attributes(state: &DeviceState, finding: &Finding) -> Attributes {
+    let newest = state
+        .samples
+        .iter()
+        .filter(|(key, _)| key.component == finding.component && key.metric == finding.metric)
+        .max_by_key(|(_, sample)| sample.observed_at);
+    newest.map(|(_, sample)| sample.attributes.clone()).unwrap_or_default()
+}
+
+fn end(finding: &mut Finding, at: Timestamp) {
+    finding.phase = Phase::Cleared;
+    finding.cleared_at = Some(at);
+    finding.clear_since = None;
+    finding.level_since.fill(None);
+}
+
+/// The latest moment at which the finding is known to have changed: nothing happens to it before that.
+fn last_change(state: &DeviceState, finding: &Finding) -> Timestamp {
+    let cleared = finding.clear_since.and_then(|since| state.wall(since));
+    [finding.fired_at, finding.cleared_at, cleared].into_iter().flatten().fold(finding.since, Timestamp::max)
+}

@@ -1,0 +1,97 @@
+//! Finds the rules that look at an observation, so that one that no rule looks at costs a lookup.
+
+use super::{Condition, KnowledgeEntry};
+use firstline_model::{ComponentKind, RuleCode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Which rules look at what. Made once for a set of entries, overrides included.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnowledgeIndex {
+    metrics: BTreeMap<String, MetricUse>,
+    documents: BTreeMap<String, BTreeSet<(ComponentKind, RuleCode)>>,
+    kinds: BTreeSet<ComponentKind>,
+}
+
+/// How the rules use one metric or event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MetricUse {
+    /// The rules, with the kind of component that each is about.
+    pub(crate) rules: BTreeSet<(ComponentKind, RuleCode)>,
+    /// How many of the newest samples are looked at.
+    pub(crate) depth: usize,
+    /// The longest window in which growth or events are counted; `None` when nothing is counted.
+    pub(crate) window: Option<Duration>,
+    /// The attributes that conditions name. Events are kept apart by these only, because the others (messages,
+    /// program names) have no bound.
+    pub(crate) selected: BTreeSet<String>,
+}
+
+impl MetricUse {
+    /// The rules about this kind of component.
+    pub(crate) fn rules_for(&self, kind: ComponentKind) -> impl Iterator<Item = &RuleCode> {
+        self.rules.iter().filter(move |(of, _)| *of == kind).map(|(_, rule)| rule)
+    }
+}
+
+impl KnowledgeIndex {
+    pub(crate) fn new<'a>(entries: impl Iterator<Item = &'a KnowledgeEntry>) -> Self {
+        let mut index = Self::default();
+        for entry in entries {
+            index.kinds.insert(entry.detection.component);
+            for level in &entry.detection.levels {
+                index.add(entry, &level.when);
+                if let Some(clear) = &level.clear {
+                    index.add(entry, clear);
+                }
+            }
+        }
+        index
+    }
+
+    /// How a metric or event is used; `None` when no rule looks at it.
+    pub(crate) fn metric(&self, name: &str) -> Option<&MetricUse> {
+        self.metrics.get(name)
+    }
+
+    /// The rules that look at a document of this name on this kind of component.
+    pub(crate) fn document_rules(&self, name: &str, kind: ComponentKind) -> impl Iterator<Item = &RuleCode> {
+        self.documents
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(move |(of, _)| *of == kind)
+            .map(|(_, rule)| rule)
+    }
+
+    /// Whether any rule is about this kind of component.
+    pub(crate) fn has_kind(&self, kind: ComponentKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    fn add(&mut self, entry: &KnowledgeEntry, condition: &Condition) {
+        let rule = (entry.detection.component, entry.code.clone());
+        let (series, depth, window) = match condition {
+            Condition::Sample { series, of, .. } => (series, usize::try_from(*of).unwrap_or(1), None),
+            Condition::Increase { series, within, .. } | Condition::Event { series, within, .. } => {
+                (series, 1, Some(*within))
+            }
+            Condition::State { name, .. } => {
+                self.documents.entry(name.clone()).or_default().insert(rule);
+                return;
+            }
+            Condition::All(parts) | Condition::Any(parts) => {
+                for part in parts {
+                    self.add(entry, part);
+                }
+                return;
+            }
+            Condition::Not(part) => return self.add(entry, part),
+        };
+        let used = self.metrics.entry(series.metric.clone()).or_default();
+        used.rules.insert(rule);
+        used.depth = used.depth.max(depth);
+        used.window = used.window.max(window);
+        used.selected.extend(series.attributes.iter().map(|(name, _)| name.clone()));
+    }
+}

@@ -1,0 +1,182 @@
+//! Values and names for people: percent, bytes and durations in words, device texts made harmless.
+
+use firstline_model::{Timestamp, Value, semconv};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The longest device-supplied value in a ticket's texts, in characters.
+pub const MAX_VALUE: usize = 200;
+
+/// A value of a metric with its unit: `97.3 %`, `12.0 GiB`, `1.5 s`, `41 °C`.
+pub fn value(metric: &str, value: f64) -> String {
+    if is_ratio(metric) {
+        return percent(value);
+    }
+    match semconv::metric(metric).map(|known| known.unit) {
+        Some("By") => bytes(value),
+        Some("By/s") => format!("{}/s", bytes(value)),
+        Some("s") => seconds(value),
+        Some("Cel") => format!("{} °C", number(value)),
+        // `{error}` and the like count things: the label names them.
+        Some(_) | None => number(value),
+    }
+}
+
+/// A metric's name for a person: `endpoint.printer.job.age` is "printer job age". Frequent ones have their own words.
+pub fn label(metric: &str) -> String {
+    let known = match metric {
+        semconv::FILESYSTEM_UTILIZATION => "used space",
+        semconv::FILESYSTEM_USAGE => "space by state",
+        semconv::FILESYSTEM_LIMIT => "size of the file system",
+        semconv::FILESYSTEM_INODES_UTILIZATION => "used inodes",
+        semconv::CPU_UTILIZATION => "processor in use",
+        semconv::MEMORY_UTILIZATION => "memory in use",
+        semconv::MEMORY_AVAILABLE => "available memory",
+        semconv::PAGING_UTILIZATION => "swap in use",
+        semconv::PHYSICAL_DISK_ENDURANCE => "drive endurance left",
+        semconv::HW_STATUS => "hardware status",
+        semconv::GATEWAY_REACHABLE => "gateway answers",
+        semconv::PRINTER_REACHABLE => "printer answers",
+        semconv::PRINTER_JOB_AGE => "age of the oldest print job",
+        semconv::DNS_LOOKUP_DURATION => "DNS answer time",
+        semconv::NETWORK_RTT => "round trip time",
+        _ => "",
+    };
+    if !known.is_empty() {
+        return known.to_owned();
+    }
+    let bare = ["endpoint.", "system.", "hw."].iter().find_map(|prefix| metric.strip_prefix(prefix));
+    bare.unwrap_or(metric).replace(['.', '_'], " ")
+}
+
+/// Whether the metric is a share from 0 to 1. Other metrics of unit `1` are flags, states and raw values.
+pub fn is_ratio(metric: &str) -> bool {
+    const SHARES: &[&str] =
+        &["utilization", "pressure.stall", "available_spare", "supply.level", "loss", "health", "charge"];
+    let unit = semconv::metric(metric).map_or("1", |known| known.unit);
+    unit == "1" && SHARES.iter().any(|share| metric.contains(share))
+}
+
+/// A share as percent: `97.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{} %", number(share * 100.0))
+}
+
+/// Bytes in binary units: `1.5 GiB`.
+pub fn bytes(bytes: f64) -> String {
+    const UNITS: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut size = bytes;
+    let mut unit = 0;
+    while size.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{} {}", number(size), UNITS[unit])
+}
+
+/// Seconds, in the unit that a person would use: `12 ms`, `1.5 s`, `15 min`.
+pub fn seconds(seconds: f64) -> String {
+    if seconds.abs() < 1.0 {
+        format!("{} ms", number(seconds * 1000.0))
+    } else if seconds.abs() < 120.0 {
+        format!("{} s", number(seconds))
+    } else if seconds.is_finite() && seconds > 0.0 && seconds < 1e12 {
+        duration(Duration::from_secs_f64(seconds))
+    } else {
+        format!("{} s", number(seconds))
+    }
+}
+
+/// A duration: `45 s`, `15 min`, `3 h 20 min`, `2 days`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let with = |big: u64, unit: &str, rest: u64, small: &str| match rest {
+        0 => format!("{big} {unit}"),
+        rest => format!("{big} {unit} {rest} {small}"),
+    };
+    match (days, hours, minutes) {
+        (0, 0, 0 | 1) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0 | 1, _, _) => with(hours, "h", minutes % 60, "min"),
+        (_, _, _) => with(days, "days", hours % 24, "h"),
+    }
+}
+
+/// A moment for a ticket's text: `2026-01-05 08:55 UTC`.
+pub fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        (Some(_) | None, Some(_) | None) => text,
+    }
+}
+
+/// At most one decimal, none when it is zero.
+pub fn number(value: f64) -> String {
+    let rounded = (value * 10.0).round() / 10.0;
+    if rounded == rounded.trunc() && rounded.abs() < 1e15 {
+        format!("{rounded:.0}")
+    } else {
+        format!("{rounded:.1}")
+    }
+}
+
+/// A document's value in one line; maps and lists are joined, and cut at `max` characters.
+pub fn document(value: &Value, max: usize) -> String {
+    let mut text = String::new();
+    write_value(&mut text, value, max);
+    clean(&text, max)
+}
+
+fn write_value(text: &mut String, value: &Value, max: usize) {
+    if text.len() > max * 4 {
+        return;
+    }
+    match value {
+        Value::Bool(true) => text.push_str("yes"),
+        Value::Bool(false) => text.push_str("no"),
+        Value::Number(value) => text.push_str(&number(*value)),
+        Value::Text(value) => {
+            text.push_str(value.get(..value.floor_char_boundary(max * 4)).unwrap_or_default())
+        }
+        Value::List(items) => {
+            for (at, item) in items.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                write_value(text, item, max);
+            }
+        }
+        Value::Map(map) => {
+            for (at, (name, item)) in map.iter().enumerate() {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{}{name} ", if at == 0 { "" } else { ", " });
+                write_value(text, item, max);
+            }
+        }
+    }
+}
+
+/// A text from outside in one line: control characters and direction overrides become spaces, and it ends after
+/// `max` characters.
+pub fn clean(text: &str, max: usize) -> String {
+    let mut cleaned: String =
+        text.chars().take(max + 1).map(|c| if is_harmful(c) { ' ' } else { c }).collect();
+    if cleaned.chars().count() > max {
+        cleaned = cleaned.chars().take(max.saturating_sub(1)).collect();
+        cleaned.push('…');
+    }
+    cleaned.trim().to_owned()
+}
+
+/// Like [`clean`], with line breaks kept.
+pub fn clean_lines(text: &str, max: usize) -> String {
+    let cleaned: String =
+        text.chars().take(max).map(|c| if c != '\n' && is_harmful(c) { ' ' } else { c }).collect();
+    cleaned.trim().to_owned()
+}
+
+/// Control characters break lines and terminals; direction overrides make a text read as another one.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
+}
