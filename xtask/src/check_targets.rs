@@ -111,6 +111,9 @@ fn lint(toolchain: &Toolchain, compiler: &Compiler, triple: &str) -> Result<Proc
         .env("PATH", toolchain.path()?)
         .env("CARGO", &cargo)
         .env("RUSTC", toolchain.program("rustc"))
+        // rustup and cargo put the other toolchain's libraries here, and rustc takes its sysroot from them.
+        .env_remove("LD_LIBRARY_PATH")
+        .env_remove("RUSTUP_TOOLCHAIN")
         // -Zbuild-std on a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1");
     for (name, value) in &compiler.env {
@@ -122,7 +125,6 @@ fn lint(toolchain: &Toolchain, compiler: &Compiler, triple: &str) -> Result<Proc
     Ok(process.args([
         "clippy",
         "-Zbuild-std=std,panic_abort,panic_unwind",
-        "--locked",
         "--target",
         triple,
         "-p",

@@ -18,41 +18,9 @@ const MARKS: &[&str] = &[
 ];
 const MARKED_FILES: &[&str] =
     &["rs", "toml", "proto", "html", "css", "js", "md", "sql", "sh", "yml", "yaml", "service"];
-/// Folders that every system has, or that a document may well name: they betray no particular machine.
-const ANYBODYS_FOLDERS: &[&str] = &[
-    "app",
-    "bin",
-    "boot",
-    "build",
-    "builds",
-    "code",
-    "data",
-    "dev",
-    "etc",
-    "home",
-    "lib",
-    "media",
-    "mnt",
-    "opt",
-    "private",
-    "proc",
-    "project",
-    "repo",
-    "root",
-    "run",
-    "sbin",
-    "source",
-    "src",
-    "srv",
-    "sys",
-    "tmp",
-    "usr",
-    "var",
-    "workspace",
-    "Users",
-    "Library",
-    "Volumes",
-];
+/// Names of folders that many systems have: a path of only these betrays no particular machine.
+const ANYBODYS_FOLDERS: &str = "app bin boot build builds code data dev etc firstline home lib media mnt opt \
+    private proc project repo root run sbin source src srv sys tmp usr var workspace Users Library Volumes";
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
     let home = std::env::home_dir();
@@ -74,9 +42,8 @@ fn machine_paths(root: &Path, home: Option<&Path>) -> Vec<String> {
     let own = root.ancestors().chain(home);
     let mut paths: Vec<String> = own
         .filter(|dir| {
-            let is_top = dir.parent().is_none_or(|parent| parent.parent().is_none());
-            let name = dir.file_name().unwrap_or_default().to_string_lossy();
-            !(name.is_empty() || is_top && ANYBODYS_FOLDERS.contains(&&*name))
+            let mut names = dir.iter().skip(1).map(|name| name.to_string_lossy());
+            !names.all(|name| ANYBODYS_FOLDERS.split_whitespace().any(|known| known == name))
         })
         .map(|dir| format!("{}/", dir.display()))
         .collect();
@@ -156,8 +123,10 @@ mod tests {
         for own in ["/home/ada/git/firstline/", "/home/ada/git/", "/home/ada/"] {
             assert!(paths.iter().any(|path| path == own), "{own} in {paths:?}");
         }
-        let paths = machine_paths(Path::new("/src/firstline"), Some(Path::new("/root")));
-        assert!(!paths.iter().any(|path| ["/", "/src/", "/root/"].contains(&path.as_str())), "{paths:?}");
+        let paths = machine_paths(Path::new("/usr/src/firstline"), Some(Path::new("/root")));
+        for anybodys in ["/", "/usr/", "/usr/src/", "/usr/src/firstline/", "/root/"] {
+            assert!(!paths.iter().any(|path| path == anybodys), "{anybodys} in {paths:?}");
+        }
     }
 
     #[test]

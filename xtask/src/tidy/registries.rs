@@ -36,7 +36,7 @@ fn check_probes(tree: &Tree) -> Vec<Problem> {
                     &source.path,
                     line_at(code, offset),
                     format!("the probe {name} is not in PROBES"),
-                    format!("add &{name}::... to the list in {PROBES}lib.rs"),
+                    format!("add an entry that makes {name}::... to the list in {PROBES}lib.rs"),
                 )
             })
         })
@@ -89,7 +89,7 @@ mod tests {
 
     const LIB: (&str, &str) = (
         "agent/probes/src/lib.rs",
-        "pub static PROBES: &[&dyn Probe] = &[\n    &cpu::Cpu,\n    // &fan::Fan,\n];",
+        "pub mod fan;\npub static PROBES: &[ProbeEntry] = &[\n    ProbeEntry { name: \"cpu\", new: || Box::new(cpu::Cpu) },\n    // fan::Fan\n];",
     );
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
