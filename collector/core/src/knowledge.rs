@@ -43,6 +43,8 @@ pub struct KnowledgeEntry {
     pub detection: Detection,
     /// What it means.
     pub explanation: Explanation,
+    /// Words for the values of attributes, for `{words.keyword.title}` in the texts.
+    pub words: Words,
     /// What the agent tests at breach, in order.
     pub tests: Vec<TestToRun>,
     /// What may be behind it, likeliest first when nothing is known.
@@ -144,6 +146,10 @@ pub enum Condition {
     Any(Vec<Condition>),
     /// The opposite; unknown stays unknown.
     Not(Box<Condition>),
+    /// Known to hold: what is unknown counts as false. `Not(Known(x))` is "unless x".
+    Known(Box<Condition>),
+    /// It holds on every component of the same kind of this device that was observed lately.
+    EveryComponent(Box<Condition>),
 }
 
 /// Selects series (or events) by name and attributes.
@@ -189,6 +195,20 @@ pub struct Explanation {
     pub person: String,
     /// For a technician: what was measured and why it matters.
     pub technician: String,
+}
+
+/// Words for the values of an attribute: by attribute, value and use (`keyword`, `media-jam`, `title`). The value `*`
+/// stands for all others. So one entry can speak of a paper jam and of an open cover without having two rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words(pub BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
+
+impl Words {
+    /// The words for `value` of `attribute` in the use `usage`.
+    pub fn get(&self, attribute: &str, value: &str, usage: &str) -> Option<&str> {
+        let values = self.0.get(attribute)?;
+        let words = |value: &str| values.get(value).and_then(|words| words.get(usage));
+        words(value).or_else(|| words("*")).map(String::as_str)
+    }
 }
 
 /// A diagnostic to ask for at breach.

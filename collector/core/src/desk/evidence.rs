@@ -70,7 +70,9 @@ fn samples(condition: &Condition, moment: Moment<'_>, lines: &mut Vec<Evidence>)
                 samples(part, moment, lines);
             }
         }
-        Condition::Not(part) => samples(part, moment, lines),
+        Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => {
+            samples(part, moment, lines);
+        }
     }
 }
 

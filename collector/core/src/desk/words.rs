@@ -5,10 +5,10 @@ use super::DeskContext;
 use crate::diagnosis::newest;
 use crate::evaluate::Transition;
 use crate::finding::{DeviceState, Finding};
-use crate::knowledge::KnowledgeEntry;
+use crate::knowledge::{KnowledgeEntry, Words};
 use crate::present::{self, MAX_VALUE};
 use crate::ticket::{Tested, Ticket};
-use firstline_model::{Attributes, Component, Severity, Timestamp, Value};
+use firstline_model::{Attributes, Component, RuleCode, Severity, Timestamp, Value};
 
 /// The longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -28,6 +28,7 @@ pub(super) struct Subject<'a> {
     hostname: &'a str,
     site: Option<&'a str>,
     state: &'a DeviceState,
+    words: Option<&'a Words>,
 }
 
 impl<'a> Subject<'a> {
@@ -44,6 +45,7 @@ impl<'a> Subject<'a> {
             hostname: context.hostname,
             site: context.device.site.as_deref(),
             state: context.state,
+            words: words_of(context, &transition.rule),
         }
     }
 
@@ -53,7 +55,8 @@ impl<'a> Subject<'a> {
             .samples
             .iter()
             .filter(|(key, _)| key.component == finding.component && key.metric == finding.metric)
-            .max_by_key(|(_, sample)| sample.observed_at);
+            // Of several series (the reasons of a printer) the one that decided has the value that decided.
+            .max_by_key(|(_, sample)| (Some(sample.value) == finding.value, sample.observed_at));
         Self {
             component: &finding.component,
             severity: finding.severity,
@@ -66,8 +69,13 @@ impl<'a> Subject<'a> {
             hostname: context.hostname,
             site: context.device.site.as_deref(),
             state: context.state,
+            words: words_of(context, &finding.rule),
         }
     }
+}
+
+fn words_of<'a>(context: &DeskContext<'a>, rule: &RuleCode) -> Option<&'a Words> {
+    context.knowledge.entry_for(rule, context.device).map(|entry| &entry.words)
 }
 
 /// The ticket's one line.
@@ -138,6 +146,11 @@ fn lookup(name: &str, subject: &Subject<'_>, tested: &[Tested]) -> Option<String
             match kind {
                 "attr" => subject.attributes.get(path).map(clean),
                 "doc" => document(subject, path),
+                "words" => {
+                    let (attribute, usage) = path.rsplit_once('.')?;
+                    let value = subject.attributes.get(attribute).unwrap_or_default();
+                    subject.words?.get(attribute, value, usage).map(str::to_owned)
+                }
                 "fact" => {
                     let (diagnostic, key) = path.split_once('.')?;
                     within(&newest(diagnostic, tested)?.facts, key)

@@ -110,7 +110,12 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
             if let Some(until) = moment.state.quiet_until.filter(|until| moment.at < *until) {
                 return Verdict { changes_at: Some(until), ..Verdict::unknown() };
             }
-            count(moment, series, *by, *within).unwrap_or_else(Verdict::unknown)
+            match count(moment, series, *by, *within) {
+                None => Verdict::unknown(),
+                // That a counter stands still is known only while it is read.
+                Some(verdict) if verdict.truth == Truth::False => read_lately(moment, series, verdict),
+                Some(verdict) => verdict,
+            }
         }
         Condition::Event { series, count: needed, within } => {
             // An event that never came is known not to have happened: devices report events, not their absence.
@@ -123,7 +128,36 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
         Condition::Any(parts) => any(parts.iter().map(|part| evaluate(part, moment)))
             .unwrap_or_else(|| Verdict::lasting(Truth::False, None)),
         Condition::Not(part) => negate(evaluate(part, moment)),
+        Condition::Known(part) => match evaluate(part, moment) {
+            // Nothing is known, so nothing has to be recent either.
+            Verdict { truth: Truth::Unknown, changes_at, .. } => {
+                Verdict { changes_at, ..Verdict::lasting(Truth::False, None) }
+            }
+            known => known,
+        },
+        Condition::EveryComponent(part) => every_component(part, moment),
     }
+}
+
+/// Looks at every component of the kind that was observed lately. One that is no longer reported (a DNS server of the
+/// last network) has no say.
+fn every_component(part: &Condition, moment: Moment<'_>) -> Verdict {
+    let mut components: Vec<&Component> = moment
+        .state
+        .samples
+        .keys()
+        .map(|key| &key.component)
+        .filter(|c| c.kind == moment.component.kind)
+        .collect();
+    components.dedup();
+    let now = moment.state.powered(moment.at);
+    let own = evaluate(part, moment);
+    let others = components.into_iter().filter(|component| *component != moment.component);
+    let others = others.map(|component| evaluate(part, Moment { component, ..moment }));
+    let recent = others.filter(|verdict| verdict.fresh_until >= now);
+    all(std::iter::once(own.clone()).chain(recent))
+        .map(|verdict| Verdict { decider: own.decider, ..verdict })
+        .unwrap_or_else(Verdict::unknown)
 }
 
 static NO_ATTRIBUTES: Attributes = Attributes::none();
@@ -267,6 +301,18 @@ fn count(moment: Moment<'_>, series: &SeriesMatch, needed: f64, within: Duration
     };
     let decider = decider(key, sample, Some(total), Some(needed));
     Some(Verdict { changes_at, ..Verdict::lasting(truth, Some(decider)) })
+}
+
+/// The verdict with the freshness of the newest sample of the series.
+fn read_lately(moment: Moment<'_>, series: &SeriesMatch, verdict: Verdict) -> Verdict {
+    match matching(moment, series).max_by_key(|(_, sample)| sample.observed_at) {
+        None => verdict,
+        Some((_, sample)) => Verdict {
+            fresh_until: sample.rhythm.fresh_until(),
+            unbroken_since: sample.rhythm.unbroken_since,
+            ..verdict
+        },
+    }
 }
 
 fn document(moment: Moment<'_>, name: &str, path: &[String], matches: &TextMatch) -> Verdict {

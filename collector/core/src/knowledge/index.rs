@@ -86,7 +86,9 @@ impl KnowledgeIndex {
                 }
                 return;
             }
-            Condition::Not(part) => return self.add(entry, part),
+            Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => {
+                return self.add(entry, part);
+            }
         };
         let used = self.metrics.entry(series.metric.clone()).or_default();
         used.rules.insert(rule);

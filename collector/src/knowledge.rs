@@ -1,0 +1,15 @@
+//! The running set of knowledge entries: read, judged as a whole, replaced at once.
+
+mod command;
+mod describe;
+mod examples;
+mod pack;
+mod parse;
+mod problem;
+mod set;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod watch;
+
+pub(crate) use command::{KnowledgeCommand, run};
