@@ -410,3 +410,24 @@ fn more_epochs_than_a_hello_takes_are_drained_in_turns() {
     assert_eq!((delivered, streams), (200, 2));
     assert_eq!(sender.queues.len(), 1, "finished epochs are forgotten, the newest stays");
 }
+
+#[test]
+fn records_given_up_while_the_agent_was_down_are_no_backlog() {
+    let mut sender = sender();
+    sender.handle_epoch(A, SequenceNumber(4));
+    spool(&mut sender, A, 11..=12, 0);
+    assert_eq!(sender.backlog(), (2, 20));
+    connect(&mut sender, &[(A, 10)], 100, 0);
+    assert_eq!(sender.poll_commit(), None);
+}
+
+#[test]
+fn an_ack_of_records_that_an_earlier_stream_brought_spares_sending_them() {
+    let mut sender = sender();
+    spool(&mut sender, A, 1..=9, 0);
+    connect(&mut sender, &[(A, 0)], 2, 0);
+    assert_eq!(sent(&mut sender, 0), [(A, 1, 2)]);
+    ack(&mut sender, A, 6, 2, 0);
+    assert_eq!(sender.in_flight(), 0);
+    assert_eq!(sent(&mut sender, 0), [(A, 7, 2)]);
+}
