@@ -21,6 +21,7 @@ pub mod kernel_log;
 pub mod memory;
 pub mod network;
 pub mod os;
+pub mod physical_disk;
 pub mod pressure;
 mod probe;
 mod root;
@@ -41,6 +42,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
     ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },
+    ProbeEntry { name: "physical_disk", new: || Box::new(physical_disk::PhysicalDisk::default()) },
     ProbeEntry { name: "software", new: || Box::new(software::Software) },
 ];
 

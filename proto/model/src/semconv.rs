@@ -59,7 +59,7 @@ metrics! {
     FILESYSTEM_ERRORS = "endpoint.filesystem.errors", "{error}", cumulative;
     /// 1 with the state in `hw.state`, for the hardware in `hw.type`.
     HW_STATUS = "hw.status", "1";
-    /// Raw SMART attribute values by `hw.physical_disk.smart_attribute`.
+    /// Raw SMART attribute values by `hw.physical_disk.smart_attribute`, which is the attribute's number: `5`, `197`.
     PHYSICAL_DISK_SMART = "hw.physical_disk.smart", "1";
     /// Share of rated endurance left (`state` = remaining).
     PHYSICAL_DISK_ENDURANCE = "hw.physical_disk.endurance_utilization", "1";
