@@ -4,6 +4,7 @@
 //! starts no program but the one that [`crate::exec`] allows, and its result is bounded in size.
 
 mod network;
+mod printer;
 
 use crate::Context;
 use firstline_model::{DiagnosticOutcome, DiagnosticReport, DiagnosticRequest, Value};
@@ -122,8 +123,8 @@ fn examine(request: &DiagnosticRequest, context: &Context) -> Examined {
         DiagnosticRequest::Link => network::link(context),
         DiagnosticRequest::Gateway => network::gateway(context),
         DiagnosticRequest::DnsServers => network::dns_servers(context),
+        DiagnosticRequest::Printer { queue } => printer::printer(context, queue),
         DiagnosticRequest::LargestDirectories { .. }
-        | DiagnosticRequest::Printer { .. }
         | DiagnosticRequest::TopProcesses
         | DiagnosticRequest::Service { .. }
         | DiagnosticRequest::PhysicalDisk { .. }

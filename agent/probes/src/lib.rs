@@ -23,6 +23,7 @@ pub mod network;
 pub mod os;
 pub mod physical_disk;
 pub mod pressure;
+pub mod printer;
 mod probe;
 mod root;
 mod sink;
@@ -41,6 +42,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
+    ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },
     ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },
     ProbeEntry { name: "physical_disk", new: || Box::new(physical_disk::PhysicalDisk::default()) },
     ProbeEntry { name: "software", new: || Box::new(software::Software) },

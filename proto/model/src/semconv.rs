@@ -117,7 +117,8 @@ metrics! {
     PRINTER_REACHABLE = "endpoint.printer.reachable", "1";
     /// RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped.
     PRINTER_STATE = "endpoint.printer.state", "1";
-    /// 1 for each printer-state-reason: base keyword in `keyword`, `severity` = report, warning, error.
+    /// 1 for each printer-state-reason: base keyword in `keyword`, `severity` = report, warning, error,
+    /// `source` = queue, device; `none` when there is none, 0 once for what is over.
     PRINTER_STATE_REASON = "endpoint.printer.state_reason", "1";
     /// Share of a supply that is left; `supply` names it. Never sent for the levels -1, -2 and -3.
     PRINTER_SUPPLY_LEVEL = "endpoint.printer.supply.level", "1";
@@ -169,6 +170,7 @@ pub mod attribute {
     pub const KEYWORD: &str = "keyword";
     pub const SEVERITY: &str = "severity";
     pub const SUPPLY: &str = "supply";
+    pub const SOURCE: &str = "source";
     pub const PROBE: &str = "probe";
     pub const OUTCOME: &str = "outcome";
     pub const CHECK: &str = "check";

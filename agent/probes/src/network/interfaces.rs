@@ -86,7 +86,7 @@ fn interface(root: &Root, name: String) -> Option<Interface> {
         // The kernel refuses to read the carrier of an interface that is switched off.
         carrier: enabled && root.read_number(&at("carrier")) == Some(1),
         operstate: root.read_value(&at("operstate")),
-        hardware: root.read_value(&at("address")).filter(|mac| mac.len() == 17 && mac != "00:00:00:00:00:00"),
+        hardware: root.read_value(&at("address")).filter(|mac| is_hardware_address(mac)),
         mtu: root.read_number(&at("mtu")),
         // "-1" and 4294967295 are the kernel's ways to say that it does not know.
         speed_mbps: root.read_number(&at("speed")).filter(|speed| (1..=4_000_000).contains(speed)),
@@ -105,4 +105,34 @@ pub(crate) fn counters(root: &Root, name: &str, direction: &str) -> Option<Count
         errors: read("errors")?,
         dropped: read("dropped")?,
     })
+}
+
+/// Six bytes in hexadecimal with colons, not all zero.
+pub(crate) fn is_hardware_address(text: &str) -> bool {
+    let mut bytes = 0;
+    let well_formed = text.split(':').all(|part| {
+        bytes += 1;
+        part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    well_formed && bytes == 6 && text != "00:00:00:00:00:00"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_six_bytes_of_hexadecimal_are_a_hardware_address() {
+        assert!(is_hardware_address("02:fc:00:AB:00:05"));
+        for text in [
+            "",
+            "00:00:00:00:00:00",
+            "02:fc:00:00:00",
+            "02:fc:00:00:00:05:06",
+            "xx:fc:00:00:00:05",
+            "2:fc:0:0:0:5",
+        ] {
+            assert!(!is_hardware_address(text), "{text:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the kernel knows of the machines next to this one, and what that says about a gateway that does not answer
 //! echo requests: many routers drop them and work perfectly well.
 
+use crate::network::interfaces::is_hardware_address;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ pub(crate) fn parse_arp(text: &str) -> Vec<Neighbour> {
             let hardware = fields.next()?;
             let interface = fields.nth(1)?.to_owned();
             let complete = flags & ARP_COMPLETE != 0;
-            let known = complete && hardware.len() == 17 && hardware != "00:00:00:00:00:00";
+            let known = complete && is_hardware_address(hardware);
             Some(Neighbour {
                 address: IpAddr::V4(address),
                 interface,

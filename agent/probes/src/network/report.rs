@@ -197,6 +197,12 @@ pub(super) fn gateways(context: &Context, picture: &Picture, checks: &[GatewayCh
             continue;
         };
         match check.reachable {
+            // Only the gateway that traffic takes first may be down: a second one (a stale IPv6 route, the Wi-Fi beside
+            // the cable) that does not answer keeps nobody from working.
+            Some(false) if at > 0 => {
+                let why = "this further default gateway does not answer";
+                sink.unavailable(&component, metric, UnavailableReason::TimedOut, why);
+            }
             Some(reachable) => {
                 sink.sample(&component, metric, Attributes::none(), f64::from(u8::from(reachable)));
             }

@@ -1,0 +1,264 @@
+//! Printers: every queue of the print server, its jobs, and the device behind it.
+//!
+//! The print server (CUPS) is asked over IPP on its local socket, then each device that has an address is asked itself,
+//! because CUPS does not notice that a printer is gone or jammed before a job is stuck. Devices behind `ipps`, `socket`
+//! and `lpd` are only connected to in this form; what sits behind USB or is found by DNS-SD is not asked. Everything that
+//! a printer says is bounded in size and time.
+
+pub(crate) mod device;
+mod http;
+mod message;
+pub(crate) mod queue;
+pub mod reasons;
+mod report;
+pub(crate) mod source;
+pub mod supplies;
+
+pub(crate) use report::queued;
+
+use crate::{Context, Descriptor, Probe, ProbeError, Sink};
+use device::Contact;
+use firstline_model::{Component, ComponentKind};
+use queue::{Jobs, Queue};
+use reasons::ReasonSeverity;
+use source::Source;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many queues are asked about at the same time.
+const PARALLEL: usize = 6;
+/// After this long no further queue is begun; one takes at most 14 s (jobs, name, connection, answer).
+const BEGIN_LIMIT: Duration = Duration::from_secs(25);
+
+/// Queues, jobs, supplies and the devices behind them.
+#[derive(Debug, Default)]
+pub struct Printer {
+    /// The reasons that each queue had in the last run: what is gone is reported as gone.
+    last: BTreeMap<String, BTreeSet<(String, ReasonSeverity, bool)>>,
+}
+
+impl Probe for Printer {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: "printer",
+            interval: Duration::from_secs(60),
+            trigger_interval: None,
+            time_limit: Duration::from_secs(45),
+            cpu_budget: Duration::from_millis(50),
+        }
+    }
+
+    fn collect(&mut self, context: &Context, sink: &mut Sink) {
+        match examine(context) {
+            Ok(queues) => {
+                let mut seen = BTreeMap::new();
+                for examined in &queues {
+                    let before = self.last.get(&examined.queue.name);
+                    if let Some(reasons) = report::queue(examined, before, sink) {
+                        seen.insert(examined.queue.name.clone(), reasons);
+                    }
+                }
+                self.last = seen;
+                if queues.is_empty() {
+                    absent(&ProbeError::NotPresent("this machine has no print queue".to_owned()), sink);
+                }
+            }
+            // A machine without a print server is no fault; where one should run, the check of services says so.
+            Err(error) => absent(&error, sink),
+        }
+    }
+}
+
+fn absent(error: &ProbeError, sink: &mut Sink) {
+    if let Ok(component) = Component::new(ComponentKind::Service, "cups") {
+        sink.failed(&component, "printer", error);
+    }
+}
+
+/// A queue with everything that was found out about it.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    pub(crate) queue: Queue,
+    pub(crate) jobs: Result<Jobs, ProbeError>,
+    pub(crate) contact: Result<Contact, ProbeError>,
+}
+
+impl Examined {
+    /// What the device says of itself.
+    pub(crate) fn device(&self) -> Option<Queue> {
+        let said = self.contact.as_ref().ok()?.said.as_ref()?.as_ref().ok()?;
+        said.groups().first().map(|group| Queue::read_as(self.queue.name.clone(), group))
+    }
+
+    /// Why a device that accepted the connection said nothing usable.
+    pub(crate) fn device_error(&self) -> Option<String> {
+        let said = self.contact.as_ref().ok()?.said.as_ref()?;
+        said.as_ref().err().map(ToString::to_string)
+    }
+}
+
+fn examine(context: &Context) -> Result<Vec<Examined>, ProbeError> {
+    let source = Source::of(context);
+    let queues = source.queues()?;
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(queues.len()));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(queues.len()) {
+            scope.spawn(|| {
+                while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let examined = if begun.elapsed() < BEGIN_LIMIT {
+                        one(&source, queue.clone())
+                    } else {
+                        let late = || ProbeError::TimedOut("other printers took all the time".to_owned());
+                        Examined { queue: queue.clone(), jobs: Err(late()), contact: Err(late()) }
+                    };
+                    if let Ok(mut done) = done.lock() {
+                        done.push(examined);
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by(|one, other| one.queue.name.cmp(&other.queue.name));
+    Ok(done)
+}
+
+fn one(source: &Source, queue: Queue) -> Examined {
+    let jobs = source.jobs(&queue.name);
+    let contact = match &queue.device_uri {
+        Some(uri) => source.contact(&queue.name, uri),
+        None => {
+            Err(ProbeError::NotPermitted("the print server does not tell the device's address".to_owned()))
+        }
+    };
+    Examined { queue, jobs, contact }
+}
+
+/// Examines the one queue called `name`. Not present when there is no such queue.
+pub(crate) fn examine_one(context: &Context, name: &str) -> Result<Examined, ProbeError> {
+    let source = Source::of(context);
+    let found = source.queues()?.into_iter().find(|queue| queue.name == name);
+    found
+        .map(|queue| one(&source, queue))
+        .ok_or_else(|| ProbeError::NotPresent(format!("no queue is called {name}")))
+}
+
+/// The reasons of queue and device as they were said.
+pub(crate) fn all_said(examined: &Examined) -> Vec<String> {
+    report::said(&examined.queue, examined.device().as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http::testing::{reply, send, serve};
+    use super::message::testing::Writer;
+    use super::*;
+    use crate::{Overrides, Root};
+    use firstline_model::{Body, Observation, Timestamp, UnavailableReason, semconv};
+    use std::net::SocketAddr;
+
+    const GET_PRINTERS: u16 = 0x4002;
+    const GET_JOBS: u16 = 0x000a;
+
+    fn operation(request: &[u8]) -> u16 {
+        u16::from_be_bytes([request[2], request[3]])
+    }
+
+    fn collect(printer: &mut Printer, server: SocketAddr) -> Vec<Observation> {
+        let overrides = Overrides { cups_server: Some(server), ..Overrides::default() };
+        let context = Context { overrides, ..Context::new(Root::system(), Timestamp::from_millis(0)) };
+        let mut sink = Sink::new(context.now);
+        printer.collect(&context, &mut sink);
+        sink.into_parts().0
+    }
+
+    fn samples(observations: &[Observation], wanted: &str) -> Vec<(Option<String>, f64)> {
+        let sample = |observation: &Observation| {
+            if let Body::Sample { metric, attributes, value } = &observation.body {
+                (metric == wanted).then(|| (attributes.get("keyword").map(str::to_owned), *value))
+            } else {
+                None
+            }
+        };
+        observations.iter().filter_map(sample).collect()
+    }
+
+    fn queue_reply(reasons: &[&str], device_uri: &str) -> Vec<u8> {
+        Writer::new(0)
+            .group(4)
+            .value(0x42, "printer-name", b"finance")
+            .integer(0x23, "printer-state", 3)
+            .texts(0x44, "printer-state-reasons", reasons)
+            .value(0x45, "device-uri", device_uri.as_bytes())
+            .end()
+    }
+
+    #[test]
+    fn a_jam_that_only_the_device_knows_is_reported_and_its_end_too() {
+        let asked = AtomicUsize::new(0);
+        let device = serve(Box::new(move |_, stream| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let reason = if first { "media-jam-error" } else { "none" };
+            send(stream, &reply(&queue_reply(&[reason], "")));
+        }));
+        let server = serve(Box::new(move |request, stream| {
+            let body = match operation(request) {
+                GET_PRINTERS => queue_reply(&["none"], &format!("ipp://{device}/ipp/print")),
+                GET_JOBS => Writer::new(0).end(),
+                _ => Writer::new(0x0501).end(),
+            };
+            send(stream, &reply(&body));
+        }));
+        let mut printer = Printer::default();
+        let first = collect(&mut printer, server);
+        let jam = |value| (Some("media-jam".to_owned()), value);
+        assert_eq!(samples(&first, semconv::PRINTER_STATE_REASON), [jam(1.0)]);
+        assert_eq!(samples(&first, semconv::PRINTER_REACHABLE), [(None, 1.0)]);
+        assert_eq!(samples(&first, semconv::PRINTER_JOB_AGE), [(None, 0.0)]);
+        let second = collect(&mut printer, server);
+        let none = (Some("none".to_owned()), 1.0);
+        assert_eq!(samples(&second, semconv::PRINTER_STATE_REASON), [jam(0.0), none]);
+    }
+
+    #[test]
+    fn a_hostile_print_server_costs_one_unavailable_value() {
+        let endless: http::testing::Behaviour = Box::new(|_, stream| {
+            if send(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\n\r\n\x02\0\0\0\0\0\0\x01\x04",
+            ) {
+                while send(stream, &[0x42; 4096]) {}
+            }
+        });
+        let truncated: http::testing::Behaviour = Box::new(|_, stream| {
+            let mut body = queue_reply(&["none"], "ipp://127.0.0.1:9/");
+            body.truncate(60);
+            send(stream, &reply(&body));
+        });
+        let long_text: http::testing::Behaviour = Box::new(|_, stream| {
+            let long = "x".repeat(60_000);
+            let texts: Vec<&str> = (0..20).map(|_| long.as_str()).collect();
+            send(stream, &reply(&Writer::new(0).group(4).texts(0x41, "printer-info", &texts).end()));
+        });
+        for behaviour in [endless, truncated, long_text] {
+            let observations = collect(&mut Printer::default(), serve(behaviour));
+            assert_eq!(observations.len(), 1);
+            let Body::Unavailable { reason, .. } = &observations[0].body else {
+                panic!("{observations:?}");
+            };
+            assert_eq!(*reason, UnavailableReason::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_print_server_is_no_error() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let observations = collect(&mut Printer::default(), nobody);
+        let Body::Unavailable { reason, .. } = &observations[0].body else { panic!("{observations:?}") };
+        assert_eq!((*reason, observations.len()), (UnavailableReason::NotPresent, 1));
+    }
+}

@@ -1,0 +1,171 @@
+//! Turns an examined queue into observations.
+
+use crate::Sink;
+use crate::printer::Examined;
+use crate::printer::device::redacted;
+use crate::printer::queue::{Queue, merged, state_name};
+use crate::printer::reasons::ReasonSeverity;
+use crate::printer::supplies::Supply;
+use firstline_model::semconv::{self, attribute};
+use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
+use std::collections::BTreeSet;
+
+/// The reasons of one queue: keyword, severity, and whether the device itself reports it.
+type Reasons = BTreeSet<(String, ReasonSeverity, bool)>;
+
+/// Reports one queue and returns its reasons, to be passed in as `before` of the next run.
+pub(super) fn queue(examined: &Examined, before: Option<&Reasons>, sink: &mut Sink) -> Option<Reasons> {
+    let queue = &examined.queue;
+    let component = Component::new(ComponentKind::Printer, queue.name.as_str()).ok()?;
+    let named = || Attributes::none().with(attribute::PRINTER, queue.name.as_str());
+    match queue.state {
+        Some(state) => sink.sample(&component, semconv::PRINTER_STATE, named(), f64::from(state)),
+        None => sink.unavailable(
+            &component,
+            semconv::PRINTER_STATE,
+            UnavailableReason::Malformed,
+            "the print server gave no state from 3 to 5",
+        ),
+    }
+    let device = examined.device();
+    let reasons = all_reasons(queue, device.as_ref());
+    report_reasons(&component, &named, &reasons, before, sink);
+    contact(examined, &component, &named, sink);
+    jobs(examined, &component, &named, sink);
+    for supply in supplies(queue, device.as_ref()) {
+        if let Some(share) = supply.share_left() {
+            let attributes = named().with(attribute::SUPPLY, supply.name.as_str());
+            sink.sample(&component, semconv::PRINTER_SUPPLY_LEVEL, attributes, share);
+        }
+    }
+    sink.state(&component, "printer", document(examined, device.as_ref()));
+    Some(reasons)
+}
+
+fn all_reasons(queue: &Queue, device: Option<&Queue>) -> Reasons {
+    let of_device = device.map(|device| device.reasons.as_slice()).unwrap_or_default();
+    let mut all: Reasons = merged(&queue.reasons, of_device)
+        .into_iter()
+        .map(|(keyword, (severity, from_device))| (keyword, severity, from_device))
+        .collect();
+    if all.is_empty() {
+        // That nothing is wrong is said, so that what was wrong is over and not merely unheard of.
+        all.insert(("none".to_owned(), ReasonSeverity::Report, false));
+    }
+    all
+}
+
+fn report_reasons(
+    component: &Component,
+    named: &dyn Fn() -> Attributes,
+    reasons: &Reasons,
+    before: Option<&Reasons>,
+    sink: &mut Sink,
+) {
+    let gone = before.into_iter().flatten().filter(|reason| !reasons.contains(reason));
+    // What is over comes first: when only the severity changed, the last word of the run is that the reason holds.
+    let all = gone.map(|reason| (reason, 0.0)).chain(reasons.iter().map(|reason| (reason, 1.0)));
+    for ((keyword, severity, from_device), value) in all {
+        let attributes = named()
+            .with(attribute::KEYWORD, keyword.as_str())
+            .with(attribute::SEVERITY, severity.as_str())
+            .with(attribute::SOURCE, if *from_device { "device" } else { "queue" });
+        sink.sample(component, semconv::PRINTER_STATE_REASON, attributes, value);
+    }
+}
+
+fn contact(examined: &Examined, component: &Component, named: &dyn Fn() -> Attributes, sink: &mut Sink) {
+    match &examined.contact {
+        Ok(contact) => {
+            let value = f64::from(u8::from(contact.reachable));
+            sink.sample(component, semconv::PRINTER_REACHABLE, named(), value);
+        }
+        Err(error) => sink.failed(component, semconv::PRINTER_REACHABLE, error),
+    }
+}
+
+fn jobs(examined: &Examined, component: &Component, named: &dyn Fn() -> Attributes, sink: &mut Sink) {
+    match &examined.jobs {
+        Ok(jobs) => {
+            let age = jobs.oldest.as_ref().map_or(0, |job| job.age_s);
+            sink.sample(component, semconv::PRINTER_JOBS_QUEUED, named(), queued(examined).unwrap_or(0.0));
+            sink.sample(component, semconv::PRINTER_JOB_AGE, named(), f64::from(age));
+        }
+        Err(error) => {
+            if let Some(count) = queued(examined) {
+                sink.sample(component, semconv::PRINTER_JOBS_QUEUED, named(), count);
+            }
+            sink.failed(component, semconv::PRINTER_JOB_AGE, error);
+        }
+    }
+}
+
+/// The number of jobs: the server's own count, or the listed ones where they are more.
+pub(crate) fn queued(examined: &Examined) -> Option<f64> {
+    let listed = examined.jobs.as_ref().ok().map(|jobs| jobs.count as f64);
+    let counted = examined.queue.queued.map(f64::from);
+    [listed, counted].into_iter().flatten().reduce(f64::max)
+}
+
+/// The device knows its supplies better than the print server, which only hears of them while it prints.
+fn supplies<'a>(queue: &'a Queue, device: Option<&'a Queue>) -> &'a [Supply] {
+    match device {
+        Some(device) if !device.supplies.is_empty() => &device.supplies,
+        Some(_) | None => &queue.supplies,
+    }
+}
+
+fn document(examined: &Examined, device: Option<&Queue>) -> Value {
+    let queue = &examined.queue;
+    let supplies = supplies(queue, device).iter().map(Supply::document).collect();
+    let mut pairs = vec![
+        ("printer_state", Value::from(queue.state.map_or("unknown", state_name))),
+        ("printer_state_reasons", Value::texts(said(queue, device))),
+        ("supplies", Value::List(supplies)),
+    ];
+    let device_message = device.and_then(|device| device.message.clone());
+    let texts = [
+        ("printer_state_message", queue.message.clone()),
+        ("device_uri", queue.device_uri.as_deref().map(redacted)),
+        ("uuid", queue.uuid.clone()),
+        ("make_and_model", queue.model.clone()),
+        ("location", queue.location.clone()),
+        ("device_uuid", device.and_then(|device| device.uuid.clone())),
+        ("device_make_and_model", device.and_then(|device| device.model.clone())),
+        ("device_state", device.and_then(|device| device.state).map(|state| state_name(state).to_owned())),
+        ("device_state_message", device_message),
+        ("device_error", examined.device_error()),
+        ("unreachable_because", examined.contact.as_ref().ok().and_then(|contact| contact.detail.clone())),
+    ];
+    pairs.extend(texts.into_iter().filter_map(|(name, text)| Some((name, Value::from(text?)))));
+    let truths = [
+        ("accepting", queue.accepting),
+        ("shared", queue.shared),
+        ("reachable", examined.contact.as_ref().ok().map(|contact| contact.reachable)),
+    ];
+    pairs.extend(truths.into_iter().filter_map(|(name, truth)| Some((name, Value::from(truth?)))));
+    pairs.extend(queued(examined).map(|count| ("queued_jobs", Value::from(count))));
+    if let Some(job) = examined.jobs.as_ref().ok().and_then(|jobs| jobs.oldest.as_ref()) {
+        let job = Value::map([
+            ("id", Value::from(f64::from(job.id))),
+            ("age_s", Value::from(f64::from(job.age_s))),
+            ("state", Value::from(job.state)),
+        ]);
+        pairs.push(("oldest_job", job));
+    }
+    Value::map(pairs)
+}
+
+/// The reasons as they were said, the queue's first, each once; `none` only where there is nothing else.
+pub(crate) fn said(queue: &Queue, device: Option<&Queue>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for text in queue.said.iter().chain(device.iter().flat_map(|device| &device.said)) {
+        if text != "none" && !all.contains(text) {
+            all.push(text.clone());
+        }
+    }
+    if all.is_empty() {
+        all.push("none".to_owned());
+    }
+    all
+}

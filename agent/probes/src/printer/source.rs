@@ -1,0 +1,138 @@
+//! Where IPP replies come from: the print server of this machine and its printers, or, for a captured machine, files:
+//! `DIR/ipp/cups-get-printers.bin`, `DIR/ipp/get-jobs-<queue>.bin` and `DIR/ipp/get-printer-attributes-<queue>.bin`,
+//! where a missing last one stands for a printer that does not answer.
+
+use crate::printer::device::{self, Contact, DeviceUri};
+use crate::printer::http::{self, Connection};
+use crate::printer::message::{self, MAX_REPLY_BYTES};
+use crate::printer::queue;
+use crate::{Context, ProbeError, Root};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const SERVER_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+#[cfg(unix)]
+const SOCKET: &str = "/run/cups/cups.sock";
+const LOCAL_PORT: u16 = 631;
+
+/// A source of replies.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The running system.
+    Live {
+        /// The print server, when it is not the one of this machine.
+        server: Option<SocketAddr>,
+    },
+    /// A captured machine.
+    Captured(Root),
+}
+
+impl Source {
+    pub(crate) fn of(context: &Context) -> Self {
+        if context.root.is_system() {
+            Self::Live { server: context.overrides.cups_server }
+        } else {
+            Self::Captured(context.root.clone())
+        }
+    }
+
+    /// The queues. Not present when no print server runs; empty when it has no queue.
+    pub(crate) fn queues(&self) -> Result<Vec<queue::Queue>, ProbeError> {
+        let bytes = match self {
+            Self::Live { server } => to_server(*server, &message::get_printers(queue::WANTED)?)?,
+            Self::Captured(root) => captured(root, "cups-get-printers")?,
+        };
+        match message::parse(&bytes) {
+            Ok(reply) => Ok(queue::queues(&reply)),
+            // CUPS answers "not found" when it has no queue at all.
+            Err(ProbeError::NotPresent(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The jobs of a queue that are not completed.
+    pub(crate) fn jobs(&self, queue: &str) -> Result<queue::Jobs, ProbeError> {
+        let bytes = match self {
+            Self::Live { server } => {
+                let uri = format!("ipp://localhost/printers/{}", percent_encoded(queue));
+                to_server(*server, &message::get_jobs(&uri, queue::JOB_WANTED, queue::MAX_JOBS)?)?
+            }
+            Self::Captured(root) => captured(root, &format!("get-jobs-{}", percent_encoded(queue)))?,
+        };
+        Ok(queue::jobs(&message::parse(&bytes)?))
+    }
+
+    /// Asks the device behind a queue.
+    pub(crate) fn contact(&self, queue: &str, uri: &str) -> Result<Contact, ProbeError> {
+        let uri = DeviceUri::parse(uri)?;
+        match self {
+            Self::Live { .. } => device::contact(&uri),
+            Self::Captured(root) => {
+                match captured(root, &format!("get-printer-attributes-{}", percent_encoded(queue))) {
+                    Ok(bytes) => {
+                        Ok(Contact { reachable: true, said: Some(message::parse(&bytes)), detail: None })
+                    }
+                    Err(ProbeError::NotPresent(_)) => Ok(Contact::unreachable("no captured answer")),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+}
+
+fn captured(root: &Root, name: &str) -> Result<Vec<u8>, ProbeError> {
+    let mut bytes = Vec::new();
+    root.read_into(&format!("/ipp/{name}.bin"), MAX_REPLY_BYTES, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn to_server(server: Option<SocketAddr>, request: &[u8]) -> Result<Vec<u8>, ProbeError> {
+    let connection = match server {
+        Some(address) => over_tcp(address)?,
+        None => local()?,
+    };
+    // CUPS refuses other names than its own on the local connection.
+    http::post(connection, "localhost", "/", request, SERVER_LIMIT)
+}
+
+fn over_tcp(address: SocketAddr) -> Result<Connection, ProbeError> {
+    Connection::tcp(address, CONNECT_LIMIT).map_err(|error| http::failed(&error))
+}
+
+#[cfg(unix)]
+fn local() -> Result<Connection, ProbeError> {
+    match std::os::unix::net::UnixStream::connect(SOCKET) {
+        Ok(stream) => Ok(Connection::Unix(stream)),
+        Err(_) => over_tcp(SocketAddr::from(([127, 0, 0, 1], LOCAL_PORT))),
+    }
+}
+
+#[cfg(not(unix))]
+fn local() -> Result<Connection, ProbeError> {
+    over_tcp(SocketAddr::from(([127, 0, 0, 1], LOCAL_PORT)))
+}
+
+/// A queue's name as part of a path: everything but unreserved characters (RFC 3986) is encoded.
+fn percent_encoded(name: &str) -> String {
+    name.bytes().fold(String::with_capacity(name.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_place_in_a_path() {
+        assert_eq!(percent_encoded("finance-2"), "finance-2");
+        assert_eq!(percent_encoded("../../admin?x"), "..%2F..%2Fadmin%3Fx");
+        assert_eq!(percent_encoded("büro"), "b%C3%BCro");
+    }
+}
