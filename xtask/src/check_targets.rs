@@ -89,8 +89,9 @@ pub(crate) fn check(is_strict: bool) -> Result<Outcome> {
         println!("{PACKAGE} for {}", target.triple);
         let process =
             lint(&toolchain, compiler, target.triple)?.arg("--target-dir").arg(&target_dir).dir(&root);
-        // Lints that hold on one system only show on that system.
-        if let Err(error) = process.args(["--", "-D", "warnings"]).run() {
+        // Lints that hold on one system only show on that system. Dead code does not count here: parsers are compiled
+        // on every system and called on one, and the check on this machine finds what nobody calls.
+        if let Err(error) = process.args(["--", "-D", "warnings", "-A", "dead_code"]).run() {
             eprintln!("error: {}: {error:#}", target.triple);
             failed.push(target.triple);
         }
