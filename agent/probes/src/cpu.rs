@@ -12,7 +12,8 @@ use crate::{Context, Descriptor, Probe, Sink};
 use firstline_model::{Component, ComponentKind};
 use std::time::Duration;
 
-/// Utilization as differences of counters (so from the second run on) and pressure from the first run on.
+/// Utilization as differences of counters (so from the second run on; of a captured machine since its boot) and
+/// pressure from the first run on.
 #[derive(Debug, Default)]
 pub struct Cpu {
     source: imp::Source,

@@ -16,7 +16,9 @@ impl Source {
     pub(super) fn collect(&mut self, context: &Context, cpu: &Component, sink: &mut Sink) {
         match self.ticks(&context.root) {
             Ok(ticks) => {
-                if let Some(shares) = self.last.and_then(|last| parse::shares(&last, &ticks)) {
+                // A captured machine may be read once only; then the share since its boot is all there is.
+                let earlier = self.last.or_else(|| (!context.root.is_system()).then_some(Ticks::ZERO));
+                if let Some(shares) = earlier.and_then(|earlier| parse::shares(&earlier, &ticks)) {
                     sink.sample(cpu, semconv::CPU_UTILIZATION, Attributes::none(), shares.busy);
                     for (mode, share) in shares.by_mode {
                         let attributes = Attributes::none().with(attribute::CPU_MODE, mode);

@@ -10,6 +10,11 @@ const IOWAIT: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticks([u64; 8]);
 
+impl Ticks {
+    /// The counters at boot.
+    pub const ZERO: Self = Self([0; 8]);
+}
+
 /// Shares of the time between two readings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares {
@@ -46,12 +51,12 @@ pub fn shares(earlier: &Ticks, later: &Ticks) -> Option<Shares> {
         return None;
     }
     let share = |ticks: u64| ticks as f64 / total as f64;
-    let idle = share(spent[IDLE]) + share(spent[IOWAIT]);
     let mut by_mode = [("", 0.0); 8];
     for (at, entry) in by_mode.iter_mut().enumerate() {
         *entry = (MODES[at], share(spent[at]));
     }
-    Some(Shares { busy: (1.0 - idle).clamp(0.0, 1.0), by_mode })
+    let idle = u128::from(spent[IDLE]) + u128::from(spent[IOWAIT]);
+    Some(Shares { busy: (total - idle) as f64 / total as f64, by_mode })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Source {
         root.read_into("/proc/meminfo", 64 << 10, &mut self.buffer)?;
         let usage = parse::meminfo(&self.buffer).map_err(ProbeError::Malformed)?;
         let mut sample = |metric, value| sink.sample(memory, metric, Attributes::none(), value);
-        sample(semconv::MEMORY_UTILIZATION, 1.0 - usage.available as f64 / usage.total as f64);
+        sample(semconv::MEMORY_UTILIZATION, (usage.total - usage.available) as f64 / usage.total as f64);
         sample(semconv::MEMORY_AVAILABLE, usage.available as f64);
         sample(semconv::MEMORY_LIMIT, usage.total as f64);
         // Without swap there is no share of it: neither full nor empty.
