@@ -104,7 +104,8 @@ fn domain_of(kind: ComponentKind) -> &'static str {
 fn judge(observation: &Observation) -> Option<Line> {
     let domain = domain_of(observation.component.kind);
     let id = shown(observation.component.id());
-    let line = |level, text: String, advice: &str| Some(Line { level, domain, text, advice: advice.to_owned() });
+    let line =
+        |level, text: String, advice: &str| Some(Line { level, domain, text, advice: advice.to_owned() });
     match &observation.body {
         Body::Sample { metric, attributes, value } => match metric.as_ref() {
             semconv::FILESYSTEM_UTILIZATION if *value > 0.98 => line(
@@ -119,12 +120,17 @@ fn judge(observation: &Observation) -> Option<Line> {
             ),
             semconv::FILESYSTEM_INODES_UTILIZATION if *value > 0.90 => line(
                 Level::Warning,
-                format!("The drive {id} can hold few more files: {} of its file entries are used.", percent(*value)),
+                format!(
+                    "The drive {id} can hold few more files: {} of its file entries are used.",
+                    percent(*value)
+                ),
                 "Look for a folder with very many small files.",
             ),
             semconv::FILESYSTEM_READONLY_UNEXPECTED if *value > 0.0 => line(
                 Level::Problem,
-                format!("The drive {id} has switched to read-only because of errors: nothing can be saved there."),
+                format!(
+                    "The drive {id} has switched to read-only because of errors: nothing can be saved there."
+                ),
                 "Save open work elsewhere and call the helpdesk.",
             ),
             semconv::MEMORY_UTILIZATION if *value > 0.95 => line(
@@ -132,11 +138,15 @@ fn judge(observation: &Observation) -> Option<Line> {
                 format!("Memory is nearly used up: {} is in use.", percent(*value)),
                 "Close programs that are not needed.",
             ),
-            semconv::HW_STATUS if attributes.get(semconv::attribute::HW_STATE) == Some("predicted_failure") => line(
-                Level::Problem,
-                format!("The disk {id} says that it is about to fail."),
-                "Back up now and have it replaced.",
-            ),
+            semconv::HW_STATUS
+                if attributes.get(semconv::attribute::HW_STATE) == Some("predicted_failure") =>
+            {
+                line(
+                    Level::Problem,
+                    format!("The disk {id} says that it is about to fail."),
+                    "Back up now and have it replaced.",
+                )
+            }
             semconv::GATEWAY_REACHABLE if *value == 0.0 => line(
                 Level::Problem,
                 format!("The router {id} does not answer."),
@@ -185,20 +195,26 @@ fn judge(observation: &Observation) -> Option<Line> {
         },
         Body::Unavailable { what, reason: UnavailableReason::NotPermitted, detail } => line(
             Level::Unknown,
-            format!("{what} of {} cannot be seen: {}.", shown(&observation.component.to_string()), shown(detail)),
+            format!(
+                "{what} of {} cannot be seen: {}.",
+                shown(&observation.component.to_string()),
+                shown(detail)
+            ),
             "Run this command as administrator to see it.",
         ),
-        Body::Unavailable { what, reason: reason @ (UnavailableReason::TimedOut | UnavailableReason::Malformed), detail } => {
-            line(
-                Level::Unknown,
-                format!(
-                    "{what} of {} is unknown ({reason}): {}.",
-                    shown(&observation.component.to_string()),
-                    shown(detail)
-                ),
-                "",
-            )
-        }
+        Body::Unavailable {
+            what,
+            reason: reason @ (UnavailableReason::TimedOut | UnavailableReason::Malformed),
+            detail,
+        } => line(
+            Level::Unknown,
+            format!(
+                "{what} of {} is unknown ({reason}): {}.",
+                shown(&observation.component.to_string()),
+                shown(detail)
+            ),
+            "",
+        ),
         Body::Unavailable { .. }
         | Body::State { .. }
         | Body::Event { .. }

@@ -49,7 +49,13 @@ impl Schedule {
     const LONGEST_STRETCH: u32 = 32;
 
     /// Adds a probe that is due at once.
-    pub fn add(&mut self, name: &'static str, interval: Duration, trigger: Option<Duration>, budget: Duration) {
+    pub fn add(
+        &mut self,
+        name: &'static str,
+        interval: Duration,
+        trigger: Option<Duration>,
+        budget: Duration,
+    ) {
         self.entries.push(Entry {
             name,
             wanted: interval,
@@ -104,7 +110,8 @@ impl Schedule {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) else { return };
         entry.failures = if completed { 0 } else { entry.failures.saturating_add(1) };
         let over = cpu.is_some_and(|cpu| cpu > entry.budget);
-        entry.overruns = if over { entry.overruns.saturating_add(1) } else { entry.overruns.saturating_sub(1) };
+        entry.overruns =
+            if over { entry.overruns.saturating_add(1) } else { entry.overruns.saturating_sub(1) };
         let stretch = 2_u32.saturating_pow(entry.failures.max(entry.overruns)).min(Self::LONGEST_STRETCH);
         entry.interval = entry.wanted * stretch;
     }

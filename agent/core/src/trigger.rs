@@ -54,7 +54,10 @@ impl Triggers {
             .iter()
             .filter(|trigger| trigger.metric == metric && trigger.component == component.kind)
             .filter(|trigger| {
-                trigger.attributes.iter().all(|(name, wanted)| is_state(name) || attributes.get(name) == Some(wanted))
+                trigger
+                    .attributes
+                    .iter()
+                    .all(|(name, wanted)| is_state(name) || attributes.get(name) == Some(wanted))
             })
             .collect();
         if levels.is_empty() {
@@ -78,7 +81,8 @@ impl Triggers {
         let key = (component.clone(), metric.to_owned(), series);
         let urgent = match self.seen.get(&key) {
             Some(before) => {
-                before.state != now.state || if counts { before.value != value } else { before.sides != now.sides }
+                before.state != now.state
+                    || if counts { before.value != value } else { before.sides != now.sides }
             }
             // First sight: beyond a level is news, a counter's first value is not.
             None => !counts && now.sides.contains(&true),

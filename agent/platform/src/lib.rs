@@ -8,5 +8,6 @@
 pub mod boot;
 pub mod clock;
 pub mod dirs;
+pub mod host;
 pub mod private_file;
 pub mod signal;

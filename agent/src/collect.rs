@@ -1,0 +1,244 @@
+//! Runs the probes, in two lanes, so that a slow one never delays the look for triggers.
+//!
+//! The quick lane runs what is cheap enough to be sampled every few seconds; the other lane runs the rest, one after
+//! the other. Each lane is a thread that sleeps until something is due or it is told something. Every probe runs
+//! isolated on a thread of its own (see `firstline-agent-probes`).
+
+use firstline_agent_core::policy::{Policy, Trigger};
+use firstline_agent_core::schedule::Schedule;
+use firstline_agent_core::trigger::Triggers;
+use firstline_agent_platform::clock::{self, SleepDetector};
+use firstline_agent_probes::isolate::{Isolated, Outcome, Run};
+use firstline_agent_probes::{Context, Overrides, PROBES, Root};
+use firstline_model::{
+    Attributes, Body, Component, ComponentKind, Observation, Presence, Timestamp, UnavailableReason, semconv,
+};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What one run (or several that were due together) brought.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// What was seen, already cut down to what has to be sent.
+    pub observations: Vec<Observation>,
+    /// Whether it has to be sent at once.
+    pub urgent: bool,
+}
+
+/// What a lane is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Order {
+    /// The policy changed.
+    Policy(Policy),
+    /// The configuration file changed.
+    Overrides(Overrides),
+}
+
+/// The threads that run probes.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    orders: Vec<mpsc::Sender<Order>>,
+}
+
+/// How lanes begin.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub root: Root,
+    pub state_dir: PathBuf,
+    pub disabled: Vec<String>,
+    pub intervals: Vec<(String, Duration)>,
+    pub overrides: Overrides,
+}
+
+impl Lanes {
+    /// Starts both lanes; they end when the returned value is dropped.
+    pub(crate) fn start(start: &Start, collected: &UnboundedSender<Collected>) -> std::io::Result<Self> {
+        let mut orders = Vec::new();
+        for (name, quick) in [("lane-quick", true), ("lane-steady", false)] {
+            let (sender, receiver) = mpsc::channel();
+            let mut lane = Lane::new(start.clone(), quick);
+            let collected = collected.clone();
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .stack_size(512 << 10)
+                .spawn(move || lane.run(&receiver, &collected))?;
+            orders.push(sender);
+        }
+        Ok(Self { orders })
+    }
+
+    /// Tells both lanes.
+    pub(crate) fn tell(&self, order: &Order) {
+        for lane in &self.orders {
+            // A lane ends only with the process.
+            let _ = lane.send(order.clone());
+        }
+    }
+}
+
+struct Lane {
+    start: Start,
+    quick: bool,
+    schedule: Schedule,
+    probes: Vec<Isolated>,
+    triggers: Triggers,
+    sleep: SleepDetector,
+    directory_depth: Option<u8>,
+}
+
+impl Lane {
+    fn new(start: Start, quick: bool) -> Self {
+        let mut schedule = Schedule::default();
+        let mut probes = Vec::new();
+        for entry in PROBES.iter().filter(|entry| !start.disabled.iter().any(|name| name == entry.name)) {
+            let probe = Isolated::new(entry);
+            let descriptor = probe.descriptor();
+            if descriptor.trigger_interval.is_some() == quick {
+                schedule.add(
+                    descriptor.name,
+                    descriptor.interval,
+                    descriptor.trigger_interval,
+                    descriptor.cpu_budget,
+                );
+                probes.push(probe);
+            }
+        }
+        let sleep = SleepDetector::new(clock::read());
+        let mut lane = Self {
+            start,
+            quick,
+            schedule,
+            probes,
+            triggers: Triggers::default(),
+            sleep,
+            directory_depth: None,
+        };
+        lane.apply_intervals(&[]);
+        lane
+    }
+
+    fn run(&mut self, orders: &mpsc::Receiver<Order>, collected: &UnboundedSender<Collected>) {
+        loop {
+            let reading = clock::read();
+            if self.quick
+                && let Some(slept) = self.sleep.slept(reading)
+            {
+                let now = wall_clock();
+                let observations =
+                    vec![presence(now.minus(slept), Presence::Asleep), presence(now, Presence::Online)];
+                if collected.send(Collected { observations, urgent: true }).is_err() {
+                    return;
+                }
+            }
+            if let Some(found) = self.run_due(reading.awake)
+                && collected.send(found).is_err()
+            {
+                return;
+            }
+            let now = clock::read().awake;
+            let wait = self
+                .schedule
+                .poll_timeout()
+                .map_or(Duration::from_secs(60), |(at, _)| at.saturating_sub(now));
+            match orders.recv_timeout(wait) {
+                Ok(Order::Policy(policy)) => self.apply_policy(policy),
+                Ok(Order::Overrides(overrides)) => self.start.overrides = overrides,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn apply_policy(&mut self, policy: Policy) {
+        self.directory_depth = Some(policy.directory_depth);
+        self.apply_intervals(&policy.intervals);
+        self.triggers.set_levels(policy.triggers.into_iter().filter(counts_here).collect());
+    }
+
+    /// The collector's intervals, then this machine's own, which win; what neither names has the probe's own.
+    fn apply_intervals(&mut self, from_policy: &[(String, Duration)]) {
+        let now = clock::read().awake;
+        for probe in &self.probes {
+            let descriptor = probe.descriptor();
+            let own = self.start.intervals.iter().find(|(name, _)| name == descriptor.name);
+            let interval = own
+                .or_else(|| from_policy.iter().find(|(name, _)| name == descriptor.name))
+                .map_or(descriptor.interval, |(_, interval)| *interval);
+            let _ = self.schedule.set_interval(descriptor.name, interval, now);
+        }
+    }
+
+    fn run_due(&mut self, awake: Duration) -> Option<Collected> {
+        let mut found = Collected { observations: Vec::new(), urgent: false };
+        for due in self.schedule.poll_due(awake) {
+            let Some(probe) = self.probes.iter_mut().find(|p| p.descriptor().name == due.probe) else {
+                continue;
+            };
+            let now = wall_clock();
+            let mut context = Context::new(self.start.root.clone(), now);
+            context.state_dir = Some(self.start.state_dir.clone());
+            context.overrides = self.start.overrides.clone();
+            if let Some(depth) = self.directory_depth {
+                context.policy.directory_depth = depth;
+            }
+            let mut run = probe.run(context);
+            let completed = matches!(run.outcome, Outcome::Completed);
+            self.schedule.handle_finished(due.probe, completed, run.cpu);
+            if !completed {
+                tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
+            }
+            let observations = std::mem::take(&mut run.observations);
+            for observation in observations {
+                let urgent = self.triggers.is_urgent(&observation);
+                found.urgent |= urgent;
+                if due.steady || urgent {
+                    found.observations.push(observation);
+                }
+            }
+            if due.steady {
+                found.observations.extend(about_the_run(due.probe, &run, now));
+            }
+        }
+        (!found.observations.is_empty()).then_some(found)
+    }
+}
+
+/// A level of something that has none here would only cost memory.
+fn counts_here(trigger: &Trigger) -> bool {
+    semconv::metric(&trigger.metric).is_some()
+}
+
+/// The agent's own metrics: how long the probe ran, or that it could not.
+fn about_the_run(probe: &'static str, run: &Run, now: Timestamp) -> Option<Observation> {
+    let component = Component::only(ComponentKind::Agent);
+    let body = match &run.outcome {
+        Outcome::Completed => Body::Sample {
+            metric: semconv::PROBE_DURATION.into(),
+            attributes: Attributes::none().with(semconv::attribute::PROBE, probe),
+            value: (run.duration.as_secs_f64() * 1000.0).round() / 1000.0,
+        },
+        outcome @ (Outcome::Panicked(_) | Outcome::TimedOut | Outcome::NotStarted(_)) => Body::Unavailable {
+            what: probe.into(),
+            reason: UnavailableReason::TimedOut,
+            detail: format!("the probe {}", outcome.as_str()),
+        },
+    };
+    Some(Observation { component, observed_at: now, body })
+}
+
+/// A presence at a moment.
+pub(crate) fn presence(at: Timestamp, presence: Presence) -> Observation {
+    Observation {
+        component: Component::only(ComponentKind::Os),
+        observed_at: at,
+        body: Body::Presence(presence),
+    }
+}
+
+/// The device's clock.
+pub(crate) fn wall_clock() -> Timestamp {
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,517 @@
+//! The service: one loop on one thread that takes what the lanes collect, makes it durable, and drives the stream.
+//!
+//! Everything that can wake the loop is one arm of its `select!`, in a deliberate order: stop first, then what the
+//! collector says, then what was collected, then time.
+
+use crate::cli::{Cli, RunArgs};
+use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
+use crate::config::{self, Settings};
+use crate::identity::{self, Identity};
+use crate::spool::{Limits, Spool};
+use crate::telemetry;
+use crate::uplink::{self, Happened, Stream};
+use anyhow::{Context, Result, bail};
+use firstline_agent_core::policy::{self, Policy, Trigger};
+use firstline_agent_platform::{clock, host, private_file, signal};
+use firstline_agent_probes::{Root, diagnose};
+use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
+use firstline_model::{
+    Body, Component, ComponentKind, DiagnosticRequest, Epoch, Observation, Presence, SequenceNumber, Value,
+};
+use firstline_proto::convert::{diagnostic_from_wire, encode_record};
+use firstline_proto::{limits, v1};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::sync::mpsc as channel;
+
+/// How long a record waits for company on the stream. Records are made once a minute, so waiting longer gains nothing.
+const LINGER: Duration = Duration::from_millis(200);
+/// How often the watermark is made durable and old records are deleted.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Most payloads that wait in memory while the spool cannot be written.
+const MOST_UNSPOOLED: usize = 512;
+/// While the spool cannot be written, it is tried this often.
+const SPOOL_RETRY: Duration = Duration::from_secs(2);
+/// Most diagnostics that wait for their turn.
+const MOST_DIAGNOSTICS: usize = 64;
+
+pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
+    let data = cli.data_folder();
+    private_file::ensure_folder(&data)?;
+    let config_path = config::path(args.config.as_deref(), &data);
+    let settings = config::load(&config_path, args.config.is_some())?;
+    telemetry::start(&settings.log);
+    let Some(identity) = identity::load(&data)? else {
+        bail!(
+            "this machine is not enrolled (no identity in {}); run: firstline-agent enroll ADDRESS",
+            data.display()
+        );
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let root = args.root.clone().map_or_else(Root::system, Root::at);
+    runtime.block_on(serve(&data, &config_path, root, settings, identity))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(
+    data: &Path,
+    config_path: &Path,
+    root: Root,
+    settings: Settings,
+    identity: Identity,
+) -> Result<()> {
+    let (collected_sender, mut collected) = channel::unbounded_channel();
+    let (happened_sender, mut happened) = channel::channel(16);
+    let (changed_sender, mut changed) = channel::unbounded_channel();
+    let _watch = config::watch(config_path, move || {
+        // The loop outlives the watch.
+        let _ = changed_sender.send(());
+    })
+    .map_err(|error| {
+        tracing::warn!(error = format!("{error:#}"), "changes of the configuration are not noticed")
+    });
+
+    let start = Start {
+        root: root.clone(),
+        state_dir: data.join("state"),
+        disabled: settings.disabled.clone(),
+        intervals: settings.intervals.clone().into_iter().collect(),
+        overrides: settings.overrides.clone(),
+    };
+    private_file::ensure_folder(&start.state_dir)?;
+    let mut agent = Agent::new(data, root, settings, identity, happened_sender, collected_sender.clone())?;
+    agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
+    agent.take(Collected {
+        observations: vec![
+            collect::presence(wall_clock(), Presence::Online),
+            Observation {
+                component: Component::only(ComponentKind::Os),
+                observed_at: wall_clock(),
+                body: Body::Facts(Value::map([("hostname", Value::from(host::name()))])),
+            },
+        ],
+        urgent: true,
+    });
+    tracing::info!(device = agent.identity.device_id, collector = agent.identity.collector, "agent started");
+
+    let stop = signal::stop_requested();
+    tokio::pin!(stop);
+    loop {
+        agent.drive();
+        let wait = agent.next_wake();
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(event) = happened.recv() => agent.handle(event),
+            Some(found) = collected.recv() => agent.take(found),
+            Some(()) = changed.recv() => agent.reload(config_path),
+            () = tokio::time::sleep(wait) => agent.housekeeping(),
+        }
+    }
+    agent.stop().await;
+    Ok(())
+}
+
+struct Agent {
+    state_dir: PathBuf,
+    root: Root,
+    settings: Settings,
+    identity: Arc<Identity>,
+    spool: Spool,
+    sender: Sender,
+    stream: Option<Stream>,
+    streams: u64,
+    happened: channel::Sender<Happened>,
+    lanes: Option<Lanes>,
+    policy: Policy,
+    diagnostics: mpsc::SyncSender<(String, DiagnosticRequest, u8)>,
+    answered: VecDeque<String>,
+    unspooled: VecDeque<(Vec<u8>, bool)>,
+    last_housekeeping: Duration,
+}
+
+impl Agent {
+    fn new(
+        data: &Path,
+        root: Root,
+        settings: Settings,
+        identity: Identity,
+        happened: channel::Sender<Happened>,
+        collected: channel::UnboundedSender<Collected>,
+    ) -> Result<Self> {
+        let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
+        let spool = Spool::open(data, Epoch(random_bytes()?), limits)?;
+        let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
+        let mut sender = Sender::try_new(config, tick()).context("the delivery settings are refused")?;
+        for stored in spool.stored()? {
+            sender.handle_epoch(stored.epoch, stored.watermark);
+            for (seq, len) in stored.records {
+                report(&mut sender, stored.epoch, seq, len, false);
+            }
+        }
+        let state_dir = data.join("state");
+        let diagnostics = start_diagnostics(&root, &state_dir, collected)?;
+        Ok(Self {
+            state_dir,
+            root,
+            settings,
+            identity: Arc::new(identity),
+            spool,
+            sender,
+            stream: None,
+            streams: 0,
+            happened,
+            lanes: None,
+            policy: Policy::default(),
+            diagnostics,
+            answered: VecDeque::new(),
+            unspooled: VecDeque::new(),
+            last_housekeeping: clock::read().awake,
+        })
+    }
+
+    /// Makes what was collected durable.
+    fn take(&mut self, found: Collected) {
+        for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
+            let payload = encode_record(chunk);
+            if payload.len() > limits::RECORD_BYTES {
+                tracing::warn!(bytes = payload.len(), "a record is larger than the limit and is left out");
+                continue;
+            }
+            if self.unspooled.len() >= MOST_UNSPOOLED {
+                self.unspooled.pop_front();
+            }
+            self.unspooled.push_back((payload, found.urgent));
+        }
+        self.write_waiting();
+    }
+
+    /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
+    fn write_waiting(&mut self) {
+        while let Some((payload, urgent)) = self.unspooled.front() {
+            match self.spool.append(payload, wall_clock()) {
+                Ok(appended) => {
+                    for (epoch, through) in appended.trimmed {
+                        self.sender.handle_trimmed(epoch, through);
+                    }
+                    for (epoch, seq, len) in appended.records {
+                        report(&mut self.sender, epoch, seq, len, *urgent);
+                    }
+                    self.unspooled.pop_front();
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{:#}", anyhow::Error::from(error)),
+                        waiting = self.unspooled.len(),
+                        "the spool cannot be written, trying again"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does what the delivery protocol wants done.
+    fn drive(&mut self) {
+        self.sender.handle_timeout(tick());
+        while let Some(event) = self.sender.poll_event() {
+            match event {
+                Event::Connect => {
+                    self.streams += 1;
+                    let hello = uplink::hello(&self.sender.hello(), wall_clock(), self.policy.revision);
+                    let identity = Arc::clone(&self.identity);
+                    self.stream = Some(Stream::open(self.streams, identity, hello, self.happened.clone()));
+                }
+                Event::Disconnect(reason) => {
+                    tracing::info!(reason = %reason, "the stream is closed");
+                    self.stream = None;
+                    self.sender.handle_disconnected(tick(), random());
+                }
+                Event::CollectorBehind { epoch, acked, through } => {
+                    tracing::warn!(%epoch, %acked, %through, "the collector was restored from a backup; what is kept is sent again");
+                }
+                Event::RolledBack { epoch, next, through } => {
+                    tracing::warn!(%epoch, %next, %through, "this spool was restored from an old copy; its old records stay behind");
+                    self.sender.handle_epoch_removed(epoch);
+                }
+            }
+        }
+        while let Some((epoch, through)) = self.sender.poll_commit() {
+            self.spool.set_watermark(epoch, through);
+        }
+        while let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_room()) {
+            let Some(transmit) = self.sender.poll_transmit(tick()) else { break };
+            let records = match self.spool.read(transmit.epoch, transmit.first, transmit.count) {
+                Ok(records) => records,
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{:#}", anyhow::Error::from(error)),
+                        "the spool cannot be read"
+                    );
+                    self.stream = None;
+                    self.sender.handle_disconnected(tick(), random());
+                    return;
+                }
+            };
+            let batch = v1::Batch {
+                epoch: transmit.epoch.0.to_vec(),
+                first_seq: transmit.first.0,
+                records,
+                sent_at_ms: wall_clock().as_millis(),
+            };
+            if !stream.send(v1::agent_message::Message::Batch(batch)) {
+                tracing::debug!("the stream ended while sending");
+                break;
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let now = tick();
+        let mut wait = HOUSEKEEPING;
+        if let Some((at, _)) = self.sender.poll_timeout() {
+            wait = wait.min(at.since(now));
+        }
+        if !self.unspooled.is_empty() {
+            wait = wait.min(SPOOL_RETRY);
+        }
+        // Timers of the runtime have a resolution of 1 ms; waking just before the time would spin.
+        wait + Duration::from_millis(1)
+    }
+
+    fn housekeeping(&mut self) {
+        self.write_waiting();
+        let now = clock::read().awake;
+        if now.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
+            return;
+        }
+        self.last_housekeeping = now;
+        match self.spool.flush(wall_clock()) {
+            Ok(deleted) => {
+                for (epoch, through) in deleted {
+                    self.sender.handle_trimmed(epoch, through);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "the spool cannot be tidied"
+                );
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Happened) {
+        match event {
+            Happened::Ended { stream, why } => {
+                if self.stream.as_ref().is_some_and(|open| open.number() == stream) {
+                    tracing::info!(why, "no stream to the collector");
+                    self.stream = None;
+                    self.sender.handle_disconnected(tick(), random());
+                }
+            }
+            Happened::Message(message) => match message.message {
+                Some(v1::collector_message::Message::Welcome(welcome)) => match uplink::welcome(&welcome) {
+                    Ok(welcome) => {
+                        tracing::info!(credit = welcome.credit, "stream to the collector is open");
+                        self.sender.handle_connected(&welcome, tick());
+                    }
+                    Err(error) => self.drop_stream(&format!("{error:#}")),
+                },
+                Some(v1::collector_message::Message::Ack(ack)) => match Epoch::from_bytes(&ack.epoch) {
+                    Ok(epoch) => {
+                        let through = SequenceNumber(ack.through_seq);
+                        self.sender.handle_ack(&Ack { epoch, through, credit: ack.credit }, tick());
+                    }
+                    Err(error) => self.drop_stream(&error.to_string()),
+                },
+                Some(v1::collector_message::Message::Refusal(refusal)) => {
+                    tracing::warn!(reason = ?refusal.reason(), text = refusal.text, "the collector refused the stream");
+                    self.sender.handle_refusal(uplink::refusal(&refusal), tick());
+                }
+                Some(v1::collector_message::Message::Directive(directive)) => self.obey(directive),
+                // A newer collector may say things that this version does not know.
+                None => tracing::debug!("the collector sent a message that this version does not know"),
+            },
+        }
+    }
+
+    fn drop_stream(&mut self, why: &str) {
+        tracing::warn!(why, "the collector sent something that cannot be");
+        self.stream = None;
+        self.sender.handle_disconnected(tick(), random());
+    }
+
+    /// Does what the collector asks, if it is on the list and within the bounds.
+    fn obey(&mut self, directive: v1::Directive) {
+        match directive.directive {
+            Some(v1::directive::Directive::Policy(message)) => {
+                self.policy = policy_from_wire(message);
+                tracing::info!(
+                    revision = self.policy.revision,
+                    triggers = self.policy.triggers.len(),
+                    "policy in force"
+                );
+                if let Some(lanes) = &self.lanes {
+                    lanes.tell(&Order::Policy(self.policy.clone()));
+                }
+            }
+            Some(v1::directive::Directive::RunDiagnostic(message)) => match diagnostic_from_wire(message) {
+                Ok((request_id, request)) => self.diagnose(request_id, request),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the collector asked for a test that is refused")
+                }
+            },
+            None => tracing::debug!("the collector asked for something that this version does not know"),
+        }
+    }
+
+    fn diagnose(&mut self, request_id: String, request: DiagnosticRequest) {
+        const REMEMBERED: usize = 256;
+        if self.answered.contains(&request_id) {
+            return;
+        }
+        let name = request.name();
+        match self.diagnostics.try_send((request_id.clone(), request, self.policy.directory_depth)) {
+            Ok(()) => {
+                tracing::info!(request = request_id, test = name, "running a test");
+                self.answered.push_back(request_id);
+                if self.answered.len() > REMEMBERED {
+                    self.answered.pop_front();
+                }
+            }
+            // The collector asks again on the next stream.
+            Err(_) => {
+                tracing::warn!(request = request_id, test = name, "too many tests wait; this one is left out")
+            }
+        }
+    }
+
+    fn reload(&mut self, path: &Path) {
+        match config::load(path, false) {
+            Ok(settings) if settings == self.settings => {}
+            Ok(settings) => {
+                if settings.log != self.settings.log
+                    || settings.disabled != self.settings.disabled
+                    || settings.intervals != self.settings.intervals
+                {
+                    tracing::info!("log, switched-off probes and intervals take effect at the next start");
+                }
+                if let Some(lanes) = &self.lanes {
+                    lanes.tell(&Order::Overrides(settings.overrides.clone()));
+                }
+                self.spool
+                    .set_limits(Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked });
+                self.settings = settings;
+                tracing::info!("configuration reloaded");
+            }
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "the changed configuration is refused; the one in force stays"
+            ),
+        }
+    }
+
+    async fn stop(mut self) {
+        self.write_waiting();
+        self.drive();
+        if let Some(stream) = self.stream.take() {
+            stream.close(v1::GoodbyeReason::Restarting).await;
+        }
+        if let Err(error) = self.spool.flush(wall_clock()) {
+            tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the spool cannot be tidied");
+        }
+        tracing::info!(
+            spool_bytes = self.spool.bytes(),
+            epoch = %self.spool.current(),
+            state = %self.state_dir.display(),
+            captured = !self.root.is_system(),
+            "agent stopped"
+        );
+    }
+}
+
+/// One thread that runs tests one after the other and hands their reports to the loop like any observation.
+fn start_diagnostics(
+    root: &Root,
+    state_dir: &Path,
+    collected: channel::UnboundedSender<Collected>,
+) -> Result<mpsc::SyncSender<(String, DiagnosticRequest, u8)>> {
+    let (sender, requests) = mpsc::sync_channel::<(String, DiagnosticRequest, u8)>(MOST_DIAGNOSTICS);
+    let (root, state_dir) = (root.clone(), state_dir.to_path_buf());
+    std::thread::Builder::new()
+        .name("diagnostics".to_owned())
+        .stack_size(512 << 10)
+        .spawn(move || {
+            while let Ok((request_id, request, depth)) = requests.recv() {
+                let mut context = firstline_agent_probes::Context::new(root.clone(), wall_clock());
+                context.state_dir = Some(state_dir.clone());
+                context.policy.directory_depth = depth;
+                let mut report = diagnose::run(&request, &context);
+                report.request_id = request_id;
+                let observation = Observation {
+                    component: Component::only(ComponentKind::Agent),
+                    observed_at: report.finished_at,
+                    body: Body::Diagnostic(report),
+                };
+                if collected.send(Collected { observations: vec![observation], urgent: true }).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("cannot start the thread for tests")?;
+    Ok(sender)
+}
+
+fn report(sender: &mut Sender, epoch: Epoch, seq: SequenceNumber, len: usize, urgent: bool) {
+    if let Err(fault) = sender.handle_spooled(Spooled { epoch, seq, len, urgent }, tick()) {
+        tracing::error!(%epoch, %seq, fault = %fault, "a spooled record cannot be delivered");
+    }
+}
+
+fn policy_from_wire(message: v1::Policy) -> Policy {
+    let trigger = |trigger: v1::Trigger| {
+        let pairs = trigger.attributes.chunks_exact(2).take(16);
+        Some(Trigger {
+            component: trigger.component_kind.parse().ok()?,
+            level: trigger.level,
+            attributes: pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+            metric: trigger.metric,
+        })
+    };
+    Policy {
+        revision: message.revision,
+        intervals: message
+            .probe_intervals
+            .into_iter()
+            .take(64)
+            .map(|i| (i.probe, policy::clamp_interval(Duration::from_secs(u64::from(i.interval_s)))))
+            .collect(),
+        triggers: message.triggers.into_iter().filter_map(trigger).take(policy::MOST_TRIGGERS).collect(),
+        directory_depth: u8::try_from(message.directory_depth)
+            .unwrap_or(u8::MAX)
+            .min(policy::DEEPEST_DIRECTORIES),
+    }
+}
+
+fn tick() -> Tick {
+    Tick(u64::try_from(clock::read().awake.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn random_bytes() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| anyhow::anyhow!("the operating system gives no random numbers"))?;
+    Ok(bytes)
+}
+
+/// A number in 0..1 for jitter. Without randomness the longest wait is the harmless choice.
+fn random() -> f64 {
+    let Ok(bytes) = random_bytes() else { return 1.0 };
+    let [a, b, c, d, ..] = bytes;
+    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+}
