@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Why the store did not do what it was asked.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// Somebody else changed it first: load again and decide again.
     #[error("{what} was changed meanwhile")]
@@ -21,6 +21,12 @@ pub enum StoreError {
     #[error("stored data is damaged: {detail}")]
     Corrupt {
         /// Where and how.
+        detail: String,
+    },
+    /// The question itself makes no sense (a made-up page cursor, a number out of range): do not repeat it.
+    #[error("the request to the store is invalid: {detail}")]
+    Invalid {
+        /// What is wrong with it.
         detail: String,
     },
 }

@@ -4,9 +4,12 @@
 //! This crate does not decide anything: a [`plan::CommitPlan`] says what becomes true, all of it or nothing. It does
 //! not know HTTP, gRPC, certificates' contents or TOML.
 
+mod cursor;
+pub mod engines;
 mod error;
 pub mod plan;
 pub mod record;
+mod row;
 pub mod store;
 
 pub use error::StoreError;

@@ -1,9 +1,11 @@
 //! What becomes true in one transaction, as data.
 
+use crate::StoreError;
 use crate::record::{AuditEntry, LatestValue};
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::ticket::{Effect, Ticket, TimelineEntry};
-use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, Timestamp, Value};
+use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp, Value};
+use std::collections::BTreeMap;
 
 /// Everything that one group commit makes true, for any number of devices. All of it or nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -92,4 +94,42 @@ impl DevicePlan {
             agent_version: None,
         }
     }
+
+    /// The collector's time of the decision, as far as the plan tells it: for rows that have no time of their own.
+    pub(crate) fn decided_at(&self) -> Timestamp {
+        let tickets = self.tickets.iter().map(|ticket| ticket.updated_at).max();
+        let records = self.records.iter().map(|record| record.received_at).max();
+        self.seen_at.or(records).or(tickets).unwrap_or_default()
+    }
+}
+
+/// A ticket as a plan leaves it, with the version that must be stored before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TicketChange<'a> {
+    /// The ticket from now on.
+    pub(crate) ticket: &'a Ticket,
+    /// The version that must be stored now; 0: none.
+    pub(crate) before: u64,
+}
+
+/// What a list of tickets changes. A ticket that stands several times is written once, as it is last; its versions
+/// must follow each other. Tickets that end come first, so that one may end and its successor open in one plan.
+pub(crate) fn ticket_changes<'a>(
+    tickets: impl IntoIterator<Item = &'a Ticket>,
+) -> Result<Vec<TicketChange<'a>>, StoreError> {
+    let mut changes: BTreeMap<TicketId, TicketChange<'a>> = BTreeMap::new();
+    for ticket in tickets {
+        let conflict = || StoreError::Conflict { what: format!("ticket {}", ticket.key()) };
+        let Some(before) = ticket.version.checked_sub(1) else { return Err(conflict()) };
+        match changes.get_mut(&ticket.id) {
+            Some(earlier) if earlier.ticket.version == before => earlier.ticket = ticket,
+            Some(_) => return Err(conflict()),
+            None => {
+                changes.insert(ticket.id, TicketChange { ticket, before });
+            }
+        }
+    }
+    let mut changes: Vec<_> = changes.into_values().collect();
+    changes.sort_by_key(|change| change.ticket.state.is_open());
+    Ok(changes)
 }

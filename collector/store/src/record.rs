@@ -1,11 +1,14 @@
 //! What is kept besides tickets and findings: devices, tokens, users, sessions, audit, latest values.
 
+use crate::{StoreError, cursor};
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::ticket::{Ticket, TicketState};
 use firstline_model::{
     Attributes, Component, DeviceId, DiagnosticRequest, Epoch, Presence, RuleCode, SequenceNumber, TicketId,
     Timestamp, UnavailableReason, Value,
 };
+use serde::Serialize;
+use std::time::Duration;
 
 /// Whether a device may talk to the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -279,4 +282,164 @@ pub struct Totals {
     pub records: u64,
     /// Findings that fire.
     pub firing: u64,
+}
+
+impl DeviceStatus {
+    /// Every status.
+    pub const ALL: &'static [Self] = &[Self::Active, Self::Revoked, Self::Retired, Self::Quarantined];
+
+    /// The status as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Retired => "retired",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The status that `text` names.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|status| status.as_str() == text)
+    }
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: &'static [Self] = &[Self::Viewer, Self::Technician, Self::Manager, Self::Admin];
+
+    /// The role as it is stored and typed on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Technician => "technician",
+            Self::Manager => "manager",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role that `text` names.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|role| role.as_str() == text)
+    }
+}
+
+impl Session {
+    /// A session that nobody uses ends after this time.
+    pub const IDLE: Duration = Duration::from_hours(8);
+
+    /// Uses within this time of the last one are not written down: a page with many parts costs one write.
+    pub const USE_STEP: Duration = Duration::from_secs(60);
+
+    /// Whether it has neither reached its end nor been idle for too long.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        now < self.expires_at && now.since(self.used_at) < Self::IDLE
+    }
+
+    /// Whether this use has to be written down.
+    pub fn use_is_news(&self, now: Timestamp) -> bool {
+        now.since(self.used_at) >= Self::USE_STEP
+    }
+}
+
+impl Page {
+    /// The most rows of one page.
+    pub const MAX_LIMIT: u32 = 500;
+
+    /// The first rows.
+    pub const fn first(limit: u32) -> Self {
+        Self { limit, after: None }
+    }
+
+    /// How many rows to read: what was asked for, within the bounds.
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.limit.clamp(1, Self::MAX_LIMIT)).unwrap_or(1)
+    }
+}
+
+/// Searched texts are short; longer ones are refused before an engine has to match them.
+pub(crate) const MAX_SEARCH_BYTES: usize = 256;
+
+fn bounded(text: Option<&String>) -> Result<Option<&str>, StoreError> {
+    match text {
+        Some(text) if text.len() > MAX_SEARCH_BYTES => Err(StoreError::Invalid {
+            detail: format!(
+                "the text searched for has {} bytes, at most {MAX_SEARCH_BYTES} are allowed",
+                text.len()
+            ),
+        }),
+        Some(text) if text.is_empty() => Ok(None),
+        Some(text) => Ok(Some(text)),
+        None => Ok(None),
+    }
+}
+
+impl DeviceFilter {
+    /// The text to search for, when there is one.
+    pub(crate) fn search(&self) -> Result<Option<&str>, StoreError> {
+        bounded(self.text.as_ref())
+    }
+}
+
+impl TicketFilter {
+    /// The text to search for, when there is one.
+    pub(crate) fn search(&self) -> Result<Option<&str>, StoreError> {
+        bounded(self.text.as_ref())
+    }
+}
+
+impl<T> PageOf<T> {
+    /// Cuts rows that were read with one more than the page wants; the one more shows that there is a next page.
+    pub(crate) fn cut<K: Serialize>(
+        mut rows: Vec<T>,
+        page: &Page,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Self, StoreError> {
+        let more = rows.len() > page.rows();
+        rows.truncate(page.rows());
+        let next = match rows.last() {
+            Some(last) if more => Some(cursor::encode(&key(last))?),
+            Some(_) | None => None,
+        };
+        Ok(Self { rows, next })
+    }
+}
+
+/// A ticket's place in the queue: priority, then due time (none comes last), then number.
+pub(crate) fn queue_place(ticket: &Ticket) -> (u8, i64, u64) {
+    (ticket.priority.0, ticket.resolution_due.map_or(i64::MAX, Timestamp::as_millis), ticket.id.0)
+}
+
+impl AuditEntry {
+    /// A token was good and made a device.
+    pub(crate) fn enrolled(device: &Device, now: Timestamp) -> Self {
+        Self {
+            at: now,
+            actor: format!("device:{}", device.id),
+            action: "enroll.accepted".to_owned(),
+            subject: device.id.to_string(),
+            detail: device.hostname.clone(),
+        }
+    }
+
+    /// A token was refused. The device does not exist; what it calls itself is all that is known.
+    pub(crate) fn enroll_refused(device: &Device, reason: &str, now: Timestamp) -> Self {
+        Self {
+            at: now,
+            actor: "firstline".to_owned(),
+            action: "enroll.refused".to_owned(),
+            subject: device.hostname.clone(),
+            detail: reason.to_owned(),
+        }
+    }
+}
+
+impl DeviceFinding {
+    /// The order of lists: newest first, then by device, rule and component.
+    pub(crate) fn sort_newest_first(findings: &mut [Self]) {
+        findings.sort_by(|a, b| {
+            let place = |f: &Self| (f.device.clone(), f.finding.rule.clone(), f.finding.component.clone());
+            b.finding.since.cmp(&a.finding.since).then_with(|| place(a).cmp(&place(b)))
+        });
+    }
 }

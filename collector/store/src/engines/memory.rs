@@ -1,0 +1,75 @@
+//! An engine without a disk, for simulations and tests: maps under one lock. It passes the same suite as the others
+//! and loses everything when it is dropped.
+
+mod desk;
+mod devices;
+mod ingest;
+mod people;
+
+use crate::record::{
+    ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Session,
+    User,
+};
+use firstline_collector_core::finding::{DeviceState, Finding};
+use firstline_collector_core::ticket::{Ticket, TimelineEntry};
+use firstline_model::{
+    Attributes, Component, DeviceId, Epoch, RuleCode, SequenceNumber, TicketId, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is known, in this process only.
+#[derive(Debug, Default)]
+pub struct Memory {
+    kept: Mutex<Kept>,
+}
+
+impl Memory {
+    /// Knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every change is checked before it is made, so what a panic leaves behind is still whole.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Identifies an open ticket: the fault of a device, or a shared cause (no device).
+type Fault = (Option<DeviceId>, RuleCode, Option<Component>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    devices: BTreeMap<DeviceId, OneDevice>,
+    status_changes: Vec<(DeviceId, DeviceStatus)>,
+    tokens: BTreeMap<[u8; 32], EnrollmentToken>,
+    tickets: BTreeMap<TicketId, Ticket>,
+    tickets_of: BTreeMap<DeviceId, BTreeSet<TicketId>>,
+    open: BTreeMap<Fault, TicketId>,
+    timelines: BTreeMap<TicketId, Vec<TimelineEntry>>,
+    last_ticket: u64,
+    requests: Vec<Request>,
+    request_ids: BTreeMap<String, usize>,
+    users: BTreeMap<String, User>,
+    setup_link: Option<([u8; 32], Timestamp)>,
+    sessions: BTreeMap<[u8; 32], Session>,
+    api_tokens: BTreeMap<[u8; 32], ApiToken>,
+    audit: Vec<AuditEntry>,
+}
+
+#[derive(Debug)]
+struct OneDevice {
+    device: Device,
+    marks: BTreeMap<Epoch, SequenceNumber>,
+    records: BTreeMap<(Epoch, SequenceNumber), (Timestamp, Vec<u8>)>,
+    state: DeviceState,
+    findings: BTreeMap<(RuleCode, Component), Finding>,
+    latest: BTreeMap<(Component, String, Attributes), LatestValue>,
+}
+
+#[derive(Debug)]
+struct Request {
+    asked: PendingDiagnostic,
+    finished: bool,
+}

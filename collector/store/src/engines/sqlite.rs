@@ -1,0 +1,68 @@
+//! The embedded engine: one SQLite file, one writer thread, a few readers.
+//!
+//! WAL with synchronous=FULL. All writes of this process queue at one thread, which puts whatever waits into one
+//! transaction (group commit) and answers strictly after COMMIT returned. Other processes may open the same file
+//! (administration while the service runs); SQLite's own lock keeps their writers apart.
+
+mod connection;
+mod desk;
+mod devices;
+mod enrollment;
+mod failure;
+mod ingest;
+mod migrations;
+mod people;
+mod readers;
+mod rows;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use crate::StoreError;
+use connection::Opener;
+use failure::Failure;
+use readers::Readers;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
+use writer::Writer;
+
+/// The file's name inside the data folder.
+pub const FILE_NAME: &str = "collector.db";
+
+/// What is known, in one SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl Sqlite {
+    /// Opens the file, creates it (readable by its owner only) where it is not there yet, and brings its schema up
+    /// to date. Refuses a file that is not ours, is damaged, or was written by a newer version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::with_opener(Opener::new(path))
+    }
+
+    fn with_opener(opener: Opener) -> Result<Self, StoreError> {
+        let mut connection = opener.writer()?;
+        migrations::run(&mut connection)?;
+        let readers = Arc::new(Readers::new(opener.clone()));
+        Ok(Self { writer: Writer::start(opener, connection)?, readers })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.read(work).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(work).await
+    }
+}

@@ -1,0 +1,72 @@
+//! Findings as they are stored.
+
+use super::value::Exact;
+use super::{Shape, known, millis, time};
+use firstline_collector_core::finding::{Finding, Phase};
+use firstline_model::{Invalid, RuleCode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// See [`Finding`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoredFinding {
+    rule: String,
+    component: String,
+    phase: String,
+    severity: String,
+    since: i64,
+    fired_at: Option<i64>,
+    level_since: Vec<Option<i64>>,
+    clear_since: Option<i64>,
+    cleared_at: Option<i64>,
+    value: Option<Exact>,
+    threshold: Option<Exact>,
+    metric: String,
+    suppressed: Option<String>,
+    episodes: u32,
+}
+
+impl Shape for StoredFinding {
+    type Model = Finding;
+
+    fn of(model: &Finding) -> Self {
+        Self {
+            rule: model.rule.to_string(),
+            component: model.component.to_string(),
+            phase: model.phase.as_str().to_owned(),
+            severity: model.severity.to_string(),
+            since: model.since.as_millis(),
+            fired_at: millis(model.fired_at),
+            level_since: model.level_since.iter().copied().map(millis).collect(),
+            clear_since: millis(model.clear_since),
+            cleared_at: millis(model.cleared_at),
+            value: model.value.map(Exact),
+            threshold: model.threshold.map(Exact),
+            metric: model.metric.clone(),
+            suppressed: model.suppressed.clone(),
+            episodes: model.episodes,
+        }
+    }
+
+    fn into_model(self) -> Result<Finding, Invalid> {
+        Ok(Finding {
+            rule: RuleCode::new(self.rule)?,
+            component: self.component.parse()?,
+            phase: known(
+                "phase",
+                &self.phase,
+                Phase::ALL.iter().copied().find(|phase| phase.as_str() == self.phase),
+            )?,
+            severity: self.severity.parse()?,
+            since: Timestamp::from_millis(self.since),
+            fired_at: time(self.fired_at),
+            level_since: self.level_since.into_iter().map(time).collect(),
+            clear_since: time(self.clear_since),
+            cleared_at: time(self.cleared_at),
+            value: self.value.map(|number| number.0),
+            threshold: self.threshold.map(|number| number.0),
+            metric: self.metric,
+            suppressed: self.suppressed,
+            episodes: self.episodes,
+        })
+    }
+}
