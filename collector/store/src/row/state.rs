@@ -2,7 +2,7 @@
 
 use super::value::{Exact, StoredAttributes, StoredValue};
 use super::{Shape, millis, time};
-use firstline_collector_core::finding::{DeviceState, LatestSample, LatestState, SeriesKey};
+use firstline_collector_core::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
 use firstline_model::{Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ pub(crate) struct StoredDeviceState {
     states: Vec<StoredState>,
     presence: Option<String>,
     presence_since: Option<i64>,
-    away_seconds: u64,
-    away_nanos: u32,
+    away: StoredDuration,
+    quiet_until: Option<i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,10 +30,24 @@ struct StoredSeries {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     before: Vec<Exact>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    before_states: Vec<StoredAttributes>,
+    rhythm: StoredRhythm,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     window: Vec<(i64, Exact)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unavailable: Option<(i64, String)>,
 }
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRhythm {
+    powered_at: i64,
+    spacing: StoredDuration,
+    unbroken_since: i64,
+}
+
+/// Whole seconds and the nanoseconds beyond them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct StoredDuration(u64, u32);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredState {
@@ -55,6 +69,8 @@ impl Shape for StoredDeviceState {
             value: Exact(sample.value),
             attributes: StoredAttributes::of(&sample.attributes),
             before: sample.before.iter().copied().map(Exact).collect(),
+            before_states: sample.before_states.iter().map(StoredAttributes::of).collect(),
+            rhythm: StoredRhythm::of(&sample.rhythm),
             window: sample.window.iter().map(|&(at, amount)| (at.as_millis(), Exact(amount))).collect(),
             unavailable: sample.unavailable.as_ref().map(|(at, why)| (at.as_millis(), why.clone())),
         });
@@ -69,8 +85,8 @@ impl Shape for StoredDeviceState {
             states: states.collect(),
             presence: model.presence.map(|presence| presence.as_str().to_owned()),
             presence_since: millis(model.presence_since),
-            away_seconds: model.away.as_secs(),
-            away_nanos: model.away.subsec_nanos(),
+            away: StoredDuration::of(model.away),
+            quiet_until: millis(model.quiet_until),
         }
     }
 
@@ -81,8 +97,8 @@ impl Shape for StoredDeviceState {
             findings: BTreeMap::new(),
             presence: self.presence.map(|text| text.parse()).transpose()?,
             presence_since: time(self.presence_since),
-            away: Duration::from_secs(self.away_seconds)
-                .saturating_add(Duration::from_nanos(u64::from(self.away_nanos))),
+            away: self.away.into_model(),
+            quiet_until: time(self.quiet_until),
         })
     }
 }
@@ -99,6 +115,12 @@ impl StoredSeries {
             value: self.value.0,
             attributes: self.attributes.into_model()?,
             before: self.before.into_iter().map(|number| number.0).collect(),
+            before_states: self
+                .before_states
+                .into_iter()
+                .map(StoredAttributes::into_model)
+                .collect::<Result<_, _>>()?,
+            rhythm: self.rhythm.into_model(),
             window: self
                 .window
                 .into_iter()
@@ -117,5 +139,33 @@ impl StoredState {
             document: self.document.into_model()?,
         };
         Ok(((self.component.parse()?, self.name), state))
+    }
+}
+
+impl StoredRhythm {
+    fn of(model: &Rhythm) -> Self {
+        Self {
+            powered_at: model.powered_at.as_millis(),
+            spacing: StoredDuration::of(model.spacing),
+            unbroken_since: model.unbroken_since.as_millis(),
+        }
+    }
+
+    fn into_model(self) -> Rhythm {
+        Rhythm {
+            powered_at: Timestamp::from_millis(self.powered_at),
+            spacing: self.spacing.into_model(),
+            unbroken_since: Timestamp::from_millis(self.unbroken_since),
+        }
+    }
+}
+
+impl StoredDuration {
+    fn of(model: Duration) -> Self {
+        Self(model.as_secs(), model.subsec_nanos())
+    }
+
+    fn into_model(self) -> Duration {
+        Duration::from_secs(self.0).saturating_add(Duration::from_nanos(u64::from(self.1)))
     }
 }

@@ -3,7 +3,8 @@
 use super::value::StoredValue;
 use super::{Shape, known, millis, time};
 use firstline_collector_core::ticket::{
-    Change, Evidence, OnHoldReason, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind, TicketState,
+    Change, Evidence, OnHoldReason, Pause, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind,
+    TicketState,
 };
 use firstline_model::{DeviceId, DiagnosticOutcome, Invalid, RuleCode, TicketId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub(crate) struct StoredTicket {
     resolved_at: Option<i64>,
     resolution: Option<String>,
     responded_at: Option<i64>,
+    pauses: Vec<(i64, Option<i64>)>,
     response_due: Option<i64>,
     resolution_due: Option<i64>,
     assignee: Option<String>,
@@ -114,6 +116,7 @@ impl Shape for StoredTicket {
             resolved_at: millis(model.resolved_at),
             resolution: model.resolution.clone(),
             responded_at: millis(model.responded_at),
+            pauses: model.pauses.iter().map(|pause| (pause.from.as_millis(), millis(pause.until))).collect(),
             response_due: millis(model.response_due),
             resolution_due: millis(model.resolution_due),
             assignee: model.assignee.clone(),
@@ -158,6 +161,11 @@ impl Shape for StoredTicket {
             resolved_at: time(self.resolved_at),
             resolution: self.resolution,
             responded_at: time(self.responded_at),
+            pauses: self
+                .pauses
+                .into_iter()
+                .map(|(from, until)| Pause { from: Timestamp::from_millis(from), until: time(until) })
+                .collect(),
             response_due: time(self.response_due),
             resolution_due: time(self.resolution_due),
             assignee: self.assignee,

@@ -1,8 +1,10 @@
 //! Stores to test and things to put into them.
 
-use firstline_collector_core::finding::{DeviceState, Finding, LatestSample, LatestState, Phase, SeriesKey};
+use firstline_collector_core::finding::{
+    DeviceState, Finding, LatestSample, LatestState, Phase, Rhythm, SeriesKey,
+};
 use firstline_collector_core::ticket::{
-    Actor, Change, Evidence, OnHoldReason, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind,
+    Actor, Change, Evidence, OnHoldReason, Pause, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind,
     TicketState, TimelineEntry,
 };
 use firstline_collector_store::Store;
@@ -158,6 +160,12 @@ pub(crate) fn state() -> DeviceState {
         value: 0.1 + 0.2,
         attributes: Attributes::none().with("hw.state", "ok").with("system.filesystem.type", "ext4"),
         before: vec![0.1, 1e-300, f64::MAX],
+        before_states: vec![
+            Attributes::none().with("hw.state", "ok"),
+            Attributes::none(),
+            Attributes::none(),
+        ],
+        rhythm: Rhythm { powered_at: at(4), spacing: Duration::new(60, 7), unbroken_since: at(1) },
         window: vec![(at(1), 2.5), (at(2), -0.0)],
         unavailable: Some((at(6), "not_permitted".to_owned())),
     };
@@ -174,6 +182,7 @@ pub(crate) fn state() -> DeviceState {
     );
     state.presence = Some(Presence::Asleep);
     state.presence_since = Some(at(8));
+    state.quiet_until = Some(at(9));
     state
 }
 
@@ -201,6 +210,7 @@ pub(crate) fn ticket(number: u64, device: Option<&DeviceId>, code: &str, part: &
         resolved_at: None,
         resolution: Some("cleaned".to_owned()),
         responded_at: Some(at(11)),
+        pauses: vec![Pause { from: at(13), until: Some(at(14)) }, Pause { from: at(15), until: None }],
         response_due: Some(at(12)),
         resolution_due: Some(at(1000)),
         assignee: Some("anna".to_owned()),
