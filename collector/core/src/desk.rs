@@ -259,10 +259,8 @@ impl Desk<'_> {
                 continue;
             };
             let Some(entry) = context.knowledge.entry_for(rule, context.device) else { continue };
-            let subject = Subject::of_finding(context, finding);
             let due = resolved_at.plus(WATCH_THE_FIX.max(clear_hold_of(entry, finding)));
-            let seen =
-                evidence::at_breach(context, entry, &subject).iter().any(|line| line.observed_at >= due);
+            let seen = evidence::newest_look(context, entry, component).is_some_and(|at| at >= due);
             let newest = self.ticket_of(rule, component).is_some_and(|newest| newest.id == ticket.id);
             if finding.phase == Phase::Firing
                 && finding.suppressed.is_none()
@@ -270,7 +268,7 @@ impl Desk<'_> {
                 && newest
                 && entry.opens_ticket
             {
-                self.fired_again(ticket.clone(), entry, &subject);
+                self.fired_again(ticket.clone(), entry, &Subject::of_finding(context, finding));
             }
         }
     }
@@ -404,3 +402,6 @@ fn clear_hold_of(entry: &KnowledgeEntry, finding: &Finding) -> Duration {
     let level = levels.iter().rfind(|level| level.severity == finding.severity).or_else(|| levels.last());
     level.map_or(Duration::ZERO, |level| level.clear_hold)
 }
+
+#[cfg(test)]
+mod tests;

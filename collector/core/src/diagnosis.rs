@@ -79,3 +79,6 @@ fn told(test: &Tested) -> Option<&TestResult> {
         DiagnosticOutcome::CouldNotTell => false,
     })
 }
+
+#[cfg(test)]
+mod tests;

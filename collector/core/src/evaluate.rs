@@ -205,3 +205,6 @@ fn transition(finding: &Finding, kind: TransitionKind, at: Timestamp, attributes
         attributes: attributes.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

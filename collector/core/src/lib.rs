@@ -13,3 +13,6 @@ pub mod knowledge;
 pub mod present;
 pub mod sla;
 pub mod ticket;
+
+#[cfg(test)]
+mod fixture;

@@ -151,3 +151,6 @@ fn day_of(local: i64) -> (i64, i64) {
 fn is_weekday(local: i64) -> bool {
     (local.div_euclid(DAY) + 3).rem_euclid(7) < 5
 }
+
+#[cfg(test)]
+mod tests;

@@ -303,3 +303,6 @@ impl Ticket {
         format!("{prefix}-{:06}", self.id.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use crate::evaluate::{Moment, matching};
 use crate::knowledge::{Condition, KnowledgeEntry, SeriesMatch};
 use crate::present::{self, MAX_VALUE};
 use crate::ticket::Evidence;
-use firstline_model::{Attributes, Value, semconv};
+use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
 
 /// Lines from documents.
 const MAX_DOCUMENT_LINES: usize = 20;
@@ -54,6 +54,34 @@ pub(super) fn at_breach(
     });
     lines.extend(keys.take(MAX_DOCUMENT_LINES));
     lines
+}
+
+/// When anything that the entry's levels look at was observed last, readable.
+pub(super) fn newest_look(
+    context: &DeskContext<'_>,
+    entry: &KnowledgeEntry,
+    component: &Component,
+) -> Option<Timestamp> {
+    let moment = Moment { state: context.state, component, at: context.now };
+    entry.detection.levels.iter().filter_map(|level| look(&level.when, moment)).max()
+}
+
+fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
+    match condition {
+        Condition::Sample { series, .. }
+        | Condition::Increase { series, .. }
+        | Condition::Event { series, .. } => {
+            matching(moment, series).map(|(_, sample)| sample.observed_at).max()
+        }
+        Condition::State { name, .. } => {
+            let key = (moment.component.clone(), name.clone());
+            moment.state.states.get(&key).map(|latest| latest.observed_at)
+        }
+        Condition::All(parts) | Condition::Any(parts) => {
+            parts.iter().filter_map(|part| look(part, moment)).max()
+        }
+        Condition::Not(part) => look(part, moment),
+    }
 }
 
 /// The newest samples that a condition looks at, each once.

@@ -106,3 +106,6 @@ fn list(text: &mut String, items: impl Iterator<Item = String>) {
     text.push_str(if items.is_empty() { "nothing" } else { "" });
     text.push_str(&items.join(", "));
 }
+
+#[cfg(test)]
+mod tests;
