@@ -3,8 +3,11 @@
 //! The list of tests is the model's closed list. Every test has a hard time limit, changes nothing on the machine,
 //! starts no program but the one that [`crate::exec`] allows, and its result is bounded in size.
 
+mod directories;
 mod network;
 mod printer;
+mod processes;
+mod system;
 
 use crate::Context;
 use firstline_model::{DiagnosticOutcome, DiagnosticReport, DiagnosticRequest, Value};
@@ -124,13 +127,13 @@ fn examine(request: &DiagnosticRequest, context: &Context) -> Examined {
         DiagnosticRequest::Gateway => network::gateway(context),
         DiagnosticRequest::DnsServers => network::dns_servers(context),
         DiagnosticRequest::Printer { queue } => printer::printer(context, queue),
-        DiagnosticRequest::LargestDirectories { .. }
-        | DiagnosticRequest::TopProcesses
-        | DiagnosticRequest::Service { .. }
-        | DiagnosticRequest::PhysicalDisk { .. }
-        | DiagnosticRequest::KernelLog => {
-            Examined::could_not_tell("This test is not made on this operating system yet.")
+        DiagnosticRequest::LargestDirectories { mount_point } => {
+            directories::largest_directories(context, mount_point)
         }
+        DiagnosticRequest::TopProcesses => processes::top_processes(context),
+        DiagnosticRequest::Service { name } => system::service(context, name),
+        DiagnosticRequest::PhysicalDisk { id } => system::physical_disk(context, id),
+        DiagnosticRequest::KernelLog => system::kernel_log(context),
     }
 }
 

@@ -48,6 +48,21 @@ impl KernelLog {
     }
 }
 
+/// Gives every line that the log still holds to `each`, the oldest first, without moving anybody's place in it.
+pub fn whole(root: &Root, mut each: impl FnMut(&str)) -> Result<(), ProbeError> {
+    /// More lines than the kernel's buffer holds unless it was made larger.
+    const LINES: usize = 50_000;
+    if !root.is_system() {
+        return KernelLog::default().read(root, each).map(drop);
+    }
+    imp::Follower::at_oldest()?.read(LINES, |record| {
+        if let Some(message) = String::from_utf8_lossy(record).lines().next().and_then(classify::message) {
+            each(message);
+        }
+    })?;
+    Ok(())
+}
+
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {

@@ -18,9 +18,15 @@ pub(super) struct Follower {
 impl Follower {
     /// A place after the newest record.
     pub(super) fn at_end() -> Result<Self, ProbeError> {
+        let follower = Self::at_oldest()?;
+        rustix::fs::seek(&follower.log, SeekFrom::End(0)).map_err(failed)?;
+        Ok(follower)
+    }
+
+    /// A place before the oldest record that is left.
+    pub(super) fn at_oldest() -> Result<Self, ProbeError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let log = rustix::fs::open(PATH, flags, Mode::empty()).map_err(failed)?;
-        rustix::fs::seek(&log, SeekFrom::End(0)).map_err(failed)?;
         Ok(Self { log })
     }
 
