@@ -1,0 +1,169 @@
+//! What the web side is given at construction, so that it stays free of clocks, randomness and other parts' insides.
+
+use crate::web::password::Passwords;
+use crate::web::throttle::Throttle;
+use firstline_collector_core::knowledge::{Cause, KnowledgeEntry, Level};
+use firstline_collector_store::Store;
+use firstline_model::{DeviceId, TicketId, Timestamp};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{Semaphore, broadcast};
+
+/// Everything that the web side needs from the rest of the collector.
+#[derive(Clone)]
+pub(crate) struct WebContext {
+    /// Where everything is kept.
+    pub(crate) store: Arc<dyn Store>,
+    /// The collector's clock.
+    pub(crate) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Fills the slice with bytes that nobody can guess.
+    pub(crate) random: Arc<dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync>,
+    /// The knowledge entries in force.
+    pub(crate) knowledge: Arc<dyn KnowledgeList>,
+    /// Whether the collector can do its work.
+    pub(crate) health: Arc<dyn Health>,
+    /// Told after every commit that changed what pages show; the web side subscribes.
+    pub(crate) changes: broadcast::Sender<Change>,
+    /// Appends further figures in Prometheus' text format.
+    pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
+}
+
+/// The system gave no random bytes; nothing secret can be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the system gave no random bytes")]
+pub(crate) struct NoRandomness;
+
+/// Lists the knowledge entries in force.
+pub(crate) trait KnowledgeList: Send + Sync {
+    /// All entries, by code.
+    fn entries(&self) -> Arc<Vec<KnowledgeText>>;
+}
+
+/// Says what keeps the collector from doing its work.
+pub(crate) trait Health: Send + Sync {
+    /// One sentence per problem; empty when the collector is ready. Cheap: called by every `/readyz`.
+    fn problems(&self) -> Vec<String>;
+}
+
+/// Something that pages show has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The site of the device (or ticket); decides who is told.
+    pub(crate) site: Option<String>,
+    /// The device whose data changed.
+    pub(crate) device: Option<DeviceId>,
+    /// The tickets that are new or changed.
+    pub(crate) tickets: Vec<TicketId>,
+}
+
+/// The texts of one knowledge entry, for reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KnowledgeText {
+    /// The check id.
+    pub(crate) code: String,
+    /// One line, with placeholders.
+    pub(crate) title: String,
+    /// The group under which the helpdesk looks.
+    pub(crate) category: String,
+    /// Who is hit, 1 (widest) to 3.
+    pub(crate) impact: u8,
+    /// Whether the entry is in force.
+    pub(crate) enabled: bool,
+    /// Whether it opens tickets, or only explains others.
+    pub(crate) opens_ticket: bool,
+    /// The kind of component that it looks at.
+    pub(crate) component: String,
+    /// Each level: severity and hold time in words.
+    pub(crate) levels: Vec<String>,
+    /// For the person at the machine.
+    pub(crate) person: String,
+    /// For a technician.
+    pub(crate) technician: String,
+    /// Names of the diagnostics that run at breach.
+    pub(crate) tests: Vec<String>,
+    /// What may be behind it.
+    pub(crate) causes: Vec<String>,
+    /// What to do, in order.
+    pub(crate) steps: Vec<String>,
+    /// Title, address and text of the article.
+    pub(crate) article: Option<ArticleText>,
+}
+
+/// The article of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ArticleText {
+    /// Its title.
+    pub(crate) title: String,
+    /// Where it is, when it is outside.
+    pub(crate) url: Option<String>,
+    /// Its text, when it is here.
+    pub(crate) body: Option<String>,
+}
+
+impl KnowledgeText {
+    /// The texts of an entry as the engine holds it.
+    pub(crate) fn of(entry: &KnowledgeEntry) -> Self {
+        Self {
+            code: entry.code.as_str().to_owned(),
+            title: entry.title.clone(),
+            category: entry.category.clone(),
+            impact: entry.impact,
+            enabled: entry.enabled,
+            opens_ticket: entry.opens_ticket,
+            component: entry.detection.component.as_str().to_owned(),
+            levels: entry.detection.levels.iter().map(level_in_words).collect(),
+            person: entry.explanation.person.clone(),
+            technician: entry.explanation.technician.clone(),
+            tests: entry.tests.iter().map(|test| test.diagnostic.clone()).collect(),
+            causes: entry.causes.iter().map(|Cause { text, .. }| text.clone()).collect(),
+            steps: entry.steps.clone(),
+            article: entry.article.as_ref().map(|article| ArticleText {
+                title: article.title.clone(),
+                url: article.url.clone(),
+                body: article.body.clone(),
+            }),
+        }
+    }
+}
+
+fn level_in_words(level: &Level) -> String {
+    if level.hold.is_zero() {
+        format!("{} at once", level.severity)
+    } else {
+        format!("{} after {}", level.severity, crate::web::units::duration(level.hold))
+    }
+}
+
+/// The state that every handler sees: the context and what the web side itself keeps in memory.
+pub(super) struct Site {
+    pub(super) context: WebContext,
+    pub(super) passwords: Passwords,
+    pub(super) throttle: Throttle,
+    /// How many live streams may be open at once.
+    pub(super) streams: Arc<Semaphore>,
+}
+
+/// Shared by all handlers.
+pub(super) type Web = Arc<Site>;
+
+impl Site {
+    /// How many live streams one collector serves at once; more are told to come back later.
+    const MAX_STREAMS: usize = 512;
+
+    pub(super) fn new(context: WebContext) -> Web {
+        Arc::new(Self {
+            context,
+            passwords: Passwords::new(),
+            throttle: Throttle::new(),
+            streams: Arc::new(Semaphore::new(Self::MAX_STREAMS)),
+        })
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.context.store.as_ref()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.context.clock)()
+    }
+}

@@ -1,0 +1,263 @@
+//! One device on one page: is it well, what does it measure, what is wrong, what is it.
+
+use super::devices::DeviceRow;
+use super::{Frame, PageResult, TicketRow, render};
+use crate::web::caller::Caller;
+use crate::web::context::Web;
+use crate::web::input::{Segment, device_id};
+use crate::web::shown::Shown;
+use crate::web::units;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use firstline_collector_core::finding::{Finding, Phase};
+use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
+use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
+use std::collections::BTreeMap;
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    frame: Frame,
+    device: DeviceRow,
+    id: String,
+    agent_version: Shown,
+    enrolled: String,
+    certificate_until: String,
+    tags: Vec<Shown>,
+    domains: Vec<DomainView>,
+    findings: Vec<FindingView>,
+    tickets: Vec<TicketRow>,
+    facts: Vec<(Shown, Shown)>,
+}
+
+/// One part of a machine's health, such as its network.
+struct DomainView {
+    name: &'static str,
+    anchor: &'static str,
+    verdict: &'static str,
+    class: &'static str,
+    components: Vec<ComponentView>,
+}
+
+struct ComponentView {
+    name: Shown,
+    rows: Vec<ValueRow>,
+}
+
+struct ValueRow {
+    label: Shown,
+    series: Shown,
+    value: Shown,
+    /// Why there is no value, in words.
+    missing: bool,
+    detail: Shown,
+    age: String,
+    lines: Vec<(Shown, Shown)>,
+}
+
+struct FindingView {
+    rule: String,
+    component: Shown,
+    severity: &'static str,
+    phase: &'static str,
+    since: String,
+    value: String,
+    suppressed: Option<Shown>,
+}
+
+/// The parts of a machine, in the order in which a technician asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Domain {
+    Processor,
+    Memory,
+    Disk,
+    Power,
+    Network,
+    Printing,
+    System,
+    Agent,
+}
+
+impl Domain {
+    const ALL: &'static [Self] = &[
+        Self::Processor,
+        Self::Memory,
+        Self::Disk,
+        Self::Power,
+        Self::Network,
+        Self::Printing,
+        Self::System,
+        Self::Agent,
+    ];
+
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Processor => ("Processor and heat", "processor"),
+            Self::Memory => ("Memory", "memory"),
+            Self::Disk => ("Disks and file systems", "disk"),
+            Self::Power => ("Battery", "power"),
+            Self::Network => ("Network", "network"),
+            Self::Printing => ("Printers", "printing"),
+            Self::System => ("System and security", "system"),
+            Self::Agent => ("Agent", "agent"),
+        }
+    }
+
+    const fn of(kind: ComponentKind) -> Self {
+        match kind {
+            ComponentKind::Cpu | ComponentKind::Sensor | ComponentKind::Fan | ComponentKind::Gpu => {
+                Self::Processor
+            }
+            ComponentKind::Memory => Self::Memory,
+            ComponentKind::Filesystem | ComponentKind::PhysicalDisk | ComponentKind::LogicalDisk => {
+                Self::Disk
+            }
+            ComponentKind::Battery => Self::Power,
+            ComponentKind::Network
+            | ComponentKind::NetworkInterface
+            | ComponentKind::Gateway
+            | ComponentKind::DnsServer
+            | ComponentKind::Vpn
+            | ComponentKind::Wifi
+            | ComponentKind::Endpoint
+            | ComponentKind::Site => Self::Network,
+            ComponentKind::Printer => Self::Printing,
+            ComponentKind::Os
+            | ComponentKind::Service
+            | ComponentKind::Application
+            | ComponentKind::Process
+            | ComponentKind::Security
+            | ComponentKind::Device
+            | ComponentKind::User => Self::System,
+            ComponentKind::Agent => Self::Agent,
+        }
+    }
+}
+
+/// `GET /devices/{id}`
+pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment(id): Segment) -> PageResult {
+    let id = device_id(&id)?;
+    let device = caller.seen(web.store().device(&id).await?)?;
+    let now = web.now();
+    let latest = web.store().latest(&id).await?;
+    let findings: Vec<Finding> =
+        web.store().findings(Some(&id), None).await?.into_iter().map(|found| found.finding).collect();
+    let filter = TicketFilter { device: Some(id.clone()), ..TicketFilter::default() };
+    let mut tickets = web.store().tickets(&filter, &Page { limit: 50, after: None }).await?.rows;
+    tickets.sort_by_key(|ticket| (!ticket.state.is_open(), std::cmp::Reverse(ticket.updated_at)));
+    let open = tickets.iter().filter(|ticket| ticket.state.is_open()).count();
+    let mut row = DeviceRow::of(&device, open);
+    row.seen = device.last_seen_at.map_or_else(|| "never".to_owned(), |at| units::ago(at, now));
+    let page = DevicePage {
+        frame: Frame::of(&caller, "devices", &device.hostname),
+        device: row,
+        id: id.to_string(),
+        agent_version: Shown::line(&device.agent_version),
+        enrolled: units::moment(device.enrolled_at),
+        certificate_until: units::moment(device.certificate_not_after),
+        tags: device.tags.iter().map(|tag| Shown::line(tag)).collect(),
+        domains: domains(&latest, &findings, now),
+        findings: findings.iter().map(|finding| FindingView::of(finding, now)).collect(),
+        tickets: tickets.iter().map(|ticket| TicketRow::of(ticket, Some(&device.hostname), now)).collect(),
+        facts: units::document_lines(&device.facts),
+    };
+    render(StatusCode::OK, &page)
+}
+
+fn domains(latest: &[LatestValue], findings: &[Finding], now: Timestamp) -> Vec<DomainView> {
+    let mut by_domain: BTreeMap<Domain, BTreeMap<&Component, Vec<ValueRow>>> = BTreeMap::new();
+    for value in latest {
+        let components = by_domain.entry(Domain::of(value.component.kind)).or_default();
+        components.entry(&value.component).or_default().push(ValueRow::of(value, now));
+    }
+    let views = Domain::ALL.iter().filter_map(|domain| {
+        let components = by_domain.remove(domain).unwrap_or_default();
+        let worst = findings
+            .iter()
+            .filter(|finding| Domain::of(finding.component.kind) == *domain)
+            .filter(|finding| matches!(finding.phase, Phase::Firing | Phase::Clearing))
+            .map(|finding| finding.severity)
+            .max();
+        if components.is_empty() && worst.is_none() {
+            return None;
+        }
+        let nothing_read = components.values().flatten().all(|row| row.missing);
+        let (verdict, class) = match worst {
+            Some(Severity::Critical) => ("critical", "bad"),
+            Some(Severity::Warning) => ("warning", "warn"),
+            Some(Severity::Info) => ("note", "note"),
+            None if nothing_read => ("cannot be read", "none"),
+            None => ("in order", "ok"),
+        };
+        let components = components
+            .into_iter()
+            .map(|(component, rows)| ComponentView { name: Shown::line(&component.to_string()), rows })
+            .collect();
+        let (name, anchor) = domain.names();
+        Some(DomainView { name, anchor, verdict, class, components })
+    });
+    views.collect()
+}
+
+impl ValueRow {
+    fn of(latest: &LatestValue, now: Timestamp) -> Self {
+        let mut row = Self {
+            label: units::label(&latest.name),
+            series: series(&latest.series),
+            value: Shown::default(),
+            missing: false,
+            detail: Shown::default(),
+            age: units::ago(latest.observed_at, now),
+            lines: Vec::new(),
+        };
+        match &latest.content {
+            LatestContent::Sample { value, attributes } => {
+                row.series = series(attributes);
+                row.value = Shown::line(&units::measured(&latest.name, *value));
+            }
+            LatestContent::State(document) => row.lines = units::document_lines(document),
+            LatestContent::Unavailable { reason, detail } => {
+                row.missing = true;
+                row.value = Shown::line(reason_text(*reason));
+                row.detail = Shown::line(detail);
+            }
+        }
+        row
+    }
+}
+
+fn series(attributes: &Attributes) -> Shown {
+    let pairs: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Shown::line(&pairs.join(", "))
+}
+
+const fn reason_text(reason: UnavailableReason) -> &'static str {
+    match reason {
+        UnavailableReason::NotPermitted => "not permitted",
+        UnavailableReason::Unsupported => "unsupported",
+        UnavailableReason::NotPresent => "not present",
+        UnavailableReason::TimedOut => "timed out",
+        UnavailableReason::Malformed => "not understood",
+    }
+}
+
+impl FindingView {
+    fn of(finding: &Finding, now: Timestamp) -> Self {
+        let measured = |value: f64| units::measured(&finding.metric, value);
+        let value = match (finding.value, finding.threshold) {
+            (Some(value), Some(level)) => format!("{} (level {})", measured(value), measured(level)),
+            (Some(value), None) => measured(value),
+            (None, _) => String::new(),
+        };
+        Self {
+            rule: finding.rule.to_string(),
+            component: Shown::line(&finding.component.to_string()),
+            severity: finding.severity.as_str(),
+            phase: finding.phase.as_str(),
+            since: units::ago(finding.since, now),
+            value,
+            suppressed: finding.suppressed.as_deref().map(Shown::line),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The router as a whole, called without a network.
+
+mod interface;
