@@ -1,13 +1,16 @@
 //! The REST interface: routes under `/api/v1` together with their OpenAPI document.
 
 mod audit;
+#[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod devices;
 mod events;
+#[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod findings;
 mod knowledge;
 mod reply;
 mod shapes;
 mod ticket_shape;
+#[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod tickets;
 
 pub(super) use ticket_shape::{Hostnames, actor, children, is_breached};

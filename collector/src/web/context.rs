@@ -17,7 +17,7 @@ pub(crate) struct WebContext {
     /// The collector's clock.
     pub(crate) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Fills the slice with bytes that nobody can guess.
-    pub(crate) random: Arc<dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync>,
+    pub(crate) random: Arc<RandomBytes>,
     /// The knowledge entries in force.
     pub(crate) knowledge: Arc<dyn KnowledgeList>,
     /// Whether the collector can do its work.
@@ -27,6 +27,9 @@ pub(crate) struct WebContext {
     /// Appends further figures in Prometheus' text format.
     pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
+
+/// Fills a slice with random bytes, or says that it cannot.
+pub(crate) type RandomBytes = dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync;
 
 /// The system gave no random bytes; nothing secret can be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
