@@ -105,6 +105,7 @@ impl From<StoreError> for Failure {
                 StatusCode::CONFLICT,
                 format!("{what} was changed meanwhile: read it again and decide again"),
             ),
+            StoreError::Invalid { detail } => Self::bad_request(detail.clone()),
             StoreError::Unavailable { .. } => {
                 tracing::warn!(error = %error, "a request could not be served");
                 Self::unavailable("the store does not answer now; nothing was changed")
