@@ -60,6 +60,11 @@ pub(crate) fn sample(
     value: f64,
     at: Timestamp,
 ) -> bool {
+    if attributes.get(semconv::attribute::KEYWORD) == Some(NO_REASON) && value != 0.0 {
+        for ended in other_reasons(state, component, metric, at) {
+            sample(state, used, component, metric, &ended, 0.0, at);
+        }
+    }
     let powered = state.powered(at);
     let quiet = state.quiet_until.is_some_and(|until| at < until);
     let key = series_key(component, metric, attributes, |name| !semconv::STATE_ATTRIBUTES.contains(&name));
@@ -101,6 +106,24 @@ pub(crate) fn sample(
     }
     known.unavailable = None;
     true
+}
+
+/// The keyword that excludes all others (RFC 8011, 5.4.12): whoever says it says that every other reason is over.
+const NO_REASON: &str = "none";
+
+/// The attributes of the reasons that were given before. Those that were taken back are taken back again, so that the
+/// news that they are over stays recent.
+fn other_reasons(state: &DeviceState, component: &Component, metric: &str, at: Timestamp) -> Vec<Attributes> {
+    let first =
+        SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes: Attributes::none() };
+    state
+        .samples
+        .range(first..)
+        .take_while(|(key, _)| key.metric == metric && key.component == *component)
+        .filter(|(_, sample)| sample.observed_at < at)
+        .map(|(_, sample)| sample.attributes.clone())
+        .filter(|attributes| attributes.get(semconv::attribute::KEYWORD).is_some_and(|k| k != NO_REASON))
+        .collect()
 }
 
 /// Moves the rhythm on to the next sample. The usual spacing rises at once and falls slowly, because samples that are

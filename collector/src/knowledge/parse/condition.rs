@@ -149,6 +149,11 @@ impl Reader {
     fn metric(self, table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Condition> {
         refuse(table, &["key", "matches", "count"], "a metric", problems);
         let series = self.series(table, "metric", problems)?;
+        let counts = table.get("rate").or_else(|| table.get("increase")).is_some();
+        if counts {
+            let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).collect();
+            refuse(table, &compare, "a counter's increase", problems);
+        }
         if let Some(item) = table.get("rate") {
             refuse(table, &["increase", "within", "at_least"], "`rate`", problems);
             let text = item.text("rate", problems)?;
@@ -289,7 +294,11 @@ fn state(table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Con
             return None;
         }
     };
-    let matches = text_match(value, named, problems)?;
+    let matches = match &value.node {
+        Node::Bool(truth) => TextMatch::OneOf(vec![truth.to_string()]),
+        Node::Number(number) => TextMatch::OneOf(vec![number.to_string()]),
+        Node::Text(_) | Node::List(_) | Node::Table(_) => text_match(value, named, problems)?,
+    };
     let Some(key) = table.get("key") else {
         let advice = "add `key`, with dots between the keys of nested tables";
         problems.add(&table.place, format!("the document `{name}` is not looked into"), advice);
