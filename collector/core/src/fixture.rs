@@ -78,6 +78,7 @@ pub(crate) fn entry(text: &str, kind: ComponentKind, levels: Vec<Level>) -> Know
         opens_ticket: true,
         detection: Detection { component: kind, levels, depends_on: Vec::new(), latched: false },
         explanation: Explanation::default(),
+        words: crate::knowledge::Words::default(),
         tests: Vec::new(),
         causes: Vec::new(),
         steps: Vec::new(),

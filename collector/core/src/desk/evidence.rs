@@ -80,7 +80,7 @@ fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
         Condition::All(parts) | Condition::Any(parts) => {
             parts.iter().filter_map(|part| look(part, moment)).max()
         }
-        Condition::Not(part) => look(part, moment),
+        Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => look(part, moment),
     }
 }
 

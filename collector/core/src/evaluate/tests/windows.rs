@@ -36,8 +36,16 @@ fn the_first_sight_of_a_counter_is_its_baseline() {
 
 #[test]
 fn a_counter_that_grows_fires_and_its_window_runs_out_by_itself() {
-    let script = [counter(0, 10.0), counter(60, 12.0), counter(120, 13.0), counter(180, 13.0)];
+    let mut script = vec![counter(0, 10.0), counter(60, 12.0)];
+    script.extend((2..=70).map(|minute| counter(minute * 60, 13.0)));
     let expected = ["120 fired warning disk.io_errors", "3660 cleared warning disk.io_errors"];
+    check(&[errors(3.0, 3600)], &script, 86_400, &expected);
+}
+
+#[test]
+fn a_counter_that_is_not_read_any_more_does_not_recover() {
+    let script = [counter(0, 10.0), counter(60, 12.0), counter(120, 13.0), counter(180, 13.0)];
+    let expected = ["120 fired warning disk.io_errors", "3660 recovering warning disk.io_errors"];
     check(&[errors(3.0, 3600)], &script, 86_400, &expected);
 }
 
