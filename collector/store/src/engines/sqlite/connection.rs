@@ -111,20 +111,21 @@ impl Opener {
     }
 }
 
-/// Creates the file for its owner only; SQLite gives its companions (-wal, -shm) the same mode.
+/// Creates the file for its owner only; SQLite gives its companions (-wal, -shm) the same mode. A temporary file is
+/// made that way on every system, and takes its name only if nobody took it meanwhile.
 fn create_private(path: &Path) -> Result<(), StoreError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
+    if path.exists() {
+        return Ok(());
     }
-    match options.open(path) {
+    let failed = |error: &std::io::Error| StoreError::Unavailable {
+        detail: format!("{} cannot be created: {error}", path.display()),
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file =
+        tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(|error| failed(&error))?;
+    match file.persist_noclobber(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(StoreError::Unavailable { detail: format!("{} cannot be created: {error}", path.display()) })
-        }
+        Err(refused) if refused.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(refused) => Err(failed(&refused.error)),
     }
 }
