@@ -11,8 +11,10 @@ use firstline_model::{Attributes, Component, ComponentKind, Value};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// More units than this are not asked for by one run.
+/// More units than this are not followed, and not more than this watched.
 const MAX_UNITS: usize = 100;
+/// The file in the agent's folder that names the units that failed once.
+const FOLLOWED: &str = "failed-services";
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts";
 
 #[derive(Debug)]
@@ -21,7 +23,9 @@ pub(super) struct Source {
     state: Due,
     inventory: Due,
     crash_sought: bool,
-    failed_before: BTreeSet<String>,
+    /// Units that failed once: they are reported for as long as they exist, so that their recovery is seen.
+    followed: BTreeSet<String>,
+    followed_read: bool,
 }
 
 impl Default for Source {
@@ -31,7 +35,8 @@ impl Default for Source {
             state: Due::every(Duration::from_secs(55)),
             inventory: Due::every(Duration::from_secs(3600)),
             crash_sought: false,
-            failed_before: BTreeSet::new(),
+            followed: BTreeSet::new(),
+            followed_read: false,
         }
     }
 }
@@ -105,27 +110,37 @@ impl Source {
             "--no-pager",
         ];
         let failed = services::listed(&systemctl(&context.root, &list)?).map_err(ProbeError::Malformed)?;
+        let remembered = context.state_dir.as_ref().map(|dir| dir.join(FOLLOWED));
+        if !std::mem::replace(&mut self.followed_read, true) {
+            let names =
+                remembered.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+            let names = names.lines().filter(|name| services::is_unit_name(name)).take(MAX_UNITS);
+            self.followed.extend(names.map(str::to_owned));
+        }
+        let before = self.followed.clone();
+        let room = MAX_UNITS.saturating_sub(self.followed.len());
+        self.followed.extend(failed.into_iter().take(room));
         let watched = context.policy.watched_services.iter().map(|name| format!("{name}.service"));
-        let wanted: BTreeSet<String> = failed
-            .iter()
-            .cloned()
-            .chain(self.failed_before.iter().cloned())
-            .chain(watched)
-            .filter(|name| services::is_unit_name(name))
-            .take(MAX_UNITS)
-            .collect();
+        let watched = watched.filter(|name| services::is_unit_name(name)).take(MAX_UNITS);
+        let wanted: BTreeSet<String> = self.followed.iter().cloned().chain(watched).collect();
         let mut show = vec!["show", "--no-pager", PROPERTIES, "--"];
         show.extend(wanted.iter().map(String::as_str));
         let mut reported = BTreeSet::new();
         for unit in services::shown(&systemctl(&context.root, &show)?) {
-            // Several names may lead to one unit; what is not installed has no state worth knowing, unless it had
-            // failed before it was removed.
-            let known = unit.load_state == "loaded" || self.failed_before.contains(&unit.id);
+            // Several names may lead to one unit. What is not installed has no state worth knowing, unless it was
+            // removed after it had failed: then its end is reported once.
+            let removed = unit.load_state == "not-found";
+            let known = !removed || self.followed.remove(&unit.id);
             if known && reported.insert(unit.id.clone()) {
                 report_unit(&unit, sink);
             }
         }
-        self.failed_before = failed.into_iter().collect();
+        if let Some(path) = remembered.filter(|_| self.followed != before) {
+            let names: Vec<&str> = self.followed.iter().map(String::as_str).collect();
+            if let Err(error) = std::fs::write(&path, names.join("\n")) {
+                tracing::warn!(path = %path.display(), %error, "services that failed cannot be remembered");
+            }
+        }
         Ok(())
     }
 }
@@ -228,4 +243,48 @@ fn inventory(root: &Root, os: &Component, sink: &mut Sink) {
 fn known<const N: usize>(entries: [(&'static str, Option<String>); N]) -> Value {
     let known = |value: Option<String>| value.filter(|text| !text.trim().is_empty()).map(Value::from);
     Value::map(entries.into_iter().filter_map(|(name, value)| Some((name, known(value)?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A machine whose systemctl lists `failed` and shows broken.service as `state`.
+    fn answer(machine: &std::path::Path, failed: &str, state: &str) {
+        std::fs::create_dir_all(machine.join("bin")).unwrap();
+        std::fs::create_dir_all(machine.join("run/systemd/system")).unwrap();
+        let show = format!("Id=broken.service\nLoadState=loaded\nActiveState={state}\nSubState=x\n");
+        let script = format!(
+            "#!/bin/sh\ncase \"$1\" in\nlist-units) echo '{failed}' ;;\nshow) case \"$*\" in *broken*) echo '{show}' ;; esac ;;\nesac\n"
+        );
+        let file = machine.join("bin/systemctl");
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn states(source: &mut Source, context: &Context) -> Vec<String> {
+        let mut sink = Sink::new(context.now);
+        source.services(context, &mut sink).unwrap();
+        let lines = sink.into_parts().0;
+        let state = |line: serde_json::Value| Some(line.pointer("/attrs/state")?.as_str()?.to_owned());
+        lines.iter().filter_map(|observation| state(json::observation(observation))).collect()
+    }
+
+    #[test]
+    fn the_recovery_of_a_failed_service_is_seen_even_after_a_restart_of_the_agent() {
+        let (machine, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut context = Context::new(Root::at(machine.path()), firstline_model::Timestamp::from_millis(0));
+        context.state_dir = Some(folder.path().to_owned());
+        let mut source = Source::default();
+        answer(machine.path(), r#"[{"unit":"broken.service"}]"#, "failed");
+        assert_eq!(states(&mut source, &context), ["failed"]);
+        answer(machine.path(), "[]", "active");
+        assert_eq!(states(&mut source, &context), ["active"]);
+        assert_eq!(states(&mut source, &context), ["active"]);
+        assert_eq!(states(&mut Source::default(), &context), ["active"]);
+        context.state_dir = None;
+        assert_eq!(states(&mut Source::default(), &context), Vec::<String>::new());
+    }
 }
