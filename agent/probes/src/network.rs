@@ -61,7 +61,9 @@ impl Probe for Network {
     fn collect(&mut self, context: &Context, sink: &mut Sink) {
         let picture = Picture::read(context);
         report::links(context, &picture, sink);
-        report::document(&picture, sink);
+        if picture.interfaces.is_ok() {
+            report::document(&picture, sink);
+        }
         let (gateways, lookups) = ask(context, &picture);
         report::gateways(context, &picture, &gateways, sink);
         report::dns(context, &picture, &lookups, sink);
@@ -97,7 +99,13 @@ impl Picture {
         table.extend(
             root.read_text("/proc/net/ipv6_route").map(|text| routes::parse_ipv6(&text)).unwrap_or_default(),
         );
-        let interfaces = interfaces::read(root);
+        let interfaces = if root.is_system() && !cfg!(target_os = "linux") {
+            Err(ProbeError::Unsupported(
+                "interfaces and routes are not read on this operating system yet".to_owned(),
+            ))
+        } else {
+            interfaces::read(root)
+        };
         let known = interfaces.as_deref().unwrap_or_default();
         let neighbours = neighbours(root, known).unwrap_or_default();
         let defaults = routes::defaults(&table);
@@ -156,7 +164,11 @@ fn read_addresses(root: &Root, interfaces: &[Interface], table: &[Route]) -> Vec
     let mut found = Vec::new();
     if root.is_system() {
         let name = |index| name_of(interfaces, index);
-        if imp::dump(netlink::RTM_GETADDR, |bytes| netlink::read_addresses(bytes, name, &mut found)).is_ok() {
+        if imp::dump(&netlink::dump_request(netlink::RTM_GETADDR), |bytes| {
+            netlink::read_addresses(bytes, name, &mut found)
+        })
+        .is_ok()
+        {
             return found;
         }
         found.clear();
@@ -175,7 +187,10 @@ fn neighbours(root: &Root, interfaces: &[Interface]) -> Option<Vec<Neighbour>> {
     if root.is_system() {
         let mut found = Vec::new();
         let name = |index| name_of(interfaces, index);
-        if imp::dump(netlink::RTM_GETNEIGH, |bytes| netlink::read_neighbours(bytes, name, &mut found)).is_ok()
+        if imp::dump(&netlink::dump_request(netlink::RTM_GETNEIGH), |bytes| {
+            netlink::read_neighbours(bytes, name, &mut found)
+        })
+        .is_ok()
         {
             return Some(found);
         }
@@ -188,6 +203,10 @@ fn neighbours(root: &Root, interfaces: &[Interface]) -> Option<Vec<Neighbour>> {
 fn resolver(context: &Context) -> Result<ResolvConf, ProbeError> {
     if let Some(path) = &context.overrides.resolv_conf {
         return read_outside(path).map(|text| resolv_conf::parse(&text));
+    }
+    if context.root.is_system() && cfg!(windows) {
+        let why = "the DNS servers of this operating system are not read yet";
+        return Err(ProbeError::Unsupported(why.to_owned()));
     }
     let mut conf = resolv_conf::parse(&context.root.read_text(RESOLV_CONF)?);
     if conf.servers.iter().all(Server::is_stub)

@@ -47,12 +47,13 @@ pub(super) fn link(context: &Context) -> Examined {
 /// Echo requests to each default gateway, and what the neighbour table says of it.
 pub(super) fn gateway(context: &Context) -> Examined {
     let picture = Picture::read(context);
+    if let Err(error) = &picture.interfaces {
+        return Examined::could_not_tell(format!("The routes could not be read ({}).", error.detail()));
+    }
     let Some(first) = picture.gateways.first() else {
         let facts = facts([("gateways", Some(Value::List(Vec::new())))]);
         let summary = "This computer has no default gateway, so there is no way out of its own network.";
-        let readable = context.root.exists("/proc/net/route");
-        let outcome = if readable { DiagnosticOutcome::Problem } else { DiagnosticOutcome::CouldNotTell };
-        return Examined::new(outcome, summary, facts);
+        return Examined::new(DiagnosticOutcome::Problem, summary, facts);
     };
     if !context.root.is_system() {
         return Examined::could_not_tell("A captured machine's gateway cannot be asked.");

@@ -1,7 +1,7 @@
 //! Asks the Linux kernel over a route-netlink socket, which needs no privilege.
 
 use crate::ProbeError;
-use crate::network::netlink::{self, Progress};
+use crate::network::netlink::Progress;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -11,9 +11,9 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const MAX_DATAGRAMS: usize = 512;
 
-/// Dumps everything of one kind, handing each datagram to `read` until it says that the dump is complete.
-pub(super) fn dump(kind: u16, mut read: impl FnMut(&[u8]) -> Progress) -> Result<(), ProbeError> {
-    exchange(kind, &mut read).map_err(|error| match error {
+/// Sends a request for a dump and hands each datagram to `read` until it says that the dump is complete.
+pub(super) fn dump(request: &[u8], mut read: impl FnMut(&[u8]) -> Progress) -> Result<(), ProbeError> {
+    exchange(request, &mut read).map_err(|error| match error {
         rustix::io::Errno::AGAIN => {
             ProbeError::TimedOut("the kernel did not answer on a netlink socket".to_owned())
         }
@@ -24,13 +24,12 @@ pub(super) fn dump(kind: u16, mut read: impl FnMut(&[u8]) -> Progress) -> Result
     })
 }
 
-fn exchange(kind: u16, read: &mut dyn FnMut(&[u8]) -> Progress) -> rustix::io::Result<()> {
+fn exchange(request: &[u8], read: &mut dyn FnMut(&[u8]) -> Progress) -> rustix::io::Result<()> {
     // Route netlink is protocol 0, which is what "no protocol" means here.
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_LIMIT))?;
-    let request = netlink::dump_request(kind);
-    rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    rustix::net::sendto(&socket, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut buffer = vec![0u8; 64 << 10];
     for _ in 0..MAX_DATAGRAMS {
         let (length, _) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
@@ -46,12 +45,15 @@ fn exchange(kind: u16, read: &mut dyn FnMut(&[u8]) -> Progress) -> rustix::io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::netlink;
 
     #[test]
     fn the_running_kernel_lists_its_loopback_address() {
         let mut found = Vec::new();
         let name = |index: u32| Some(index.to_string());
-        match dump(netlink::RTM_GETADDR, |datagram| netlink::read_addresses(datagram, name, &mut found)) {
+        match dump(&netlink::dump_request(netlink::RTM_GETADDR), |datagram| {
+            netlink::read_addresses(datagram, name, &mut found)
+        }) {
             Ok(()) => {
                 assert!(found.iter().any(|entry| entry.address.is_loopback()), "{found:?}");
             }

@@ -181,8 +181,12 @@ fn describe_gateway(gateway: &Gateway) -> Value {
 /// Whether each gateway can be reached, and how fast it answers.
 pub(super) fn gateways(context: &Context, picture: &Picture, checks: &[GatewayCheck], sink: &mut Sink) {
     let metric = semconv::GATEWAY_REACHABLE;
+    let network = Component::only(ComponentKind::Network);
+    if let Err(error) = &picture.interfaces {
+        sink.failed(&network, metric, error);
+        return;
+    }
     if picture.gateways.is_empty() {
-        let network = Component::only(ComponentKind::Network);
         sink.unavailable(&network, metric, UnavailableReason::NotPresent, "there is no default gateway");
         return;
     }

@@ -234,4 +234,28 @@ mod tests {
         assert_eq!(found.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found[0].state, None, "9 is no printer state");
     }
+
+    #[test]
+    fn damaged_captures_never_panic() {
+        let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/printer");
+        let mut captures = 0;
+        for situation in std::fs::read_dir(testdata).unwrap() {
+            let Ok(files) = std::fs::read_dir(situation.unwrap().path().join("ipp")) else { continue };
+            for file in files {
+                let whole = std::fs::read(file.unwrap().path()).unwrap();
+                captures += 1;
+                // Long captures are damaged at some places only, the same ones on every run.
+                for at in (0..whole.len()).step_by(1 + whole.len() / 1500) {
+                    for value in [0x00, 0x03, 0x34, 0x37, 0x7f, 0xff] {
+                        let mut bytes = whole.clone();
+                        bytes[at] = value;
+                        if let Ok(reply) = message::parse(&bytes) {
+                            let _ = (queues(&reply), jobs(&reply));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(captures > 10, "no captures were found");
+    }
 }

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 const SERVER_LIMIT: Duration = Duration::from_secs(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Where CUPS listens on Linux and on macOS.
 #[cfg(unix)]
-const SOCKET: &str = "/run/cups/cups.sock";
+const SOCKETS: &[&str] = &["/run/cups/cups.sock", "/private/var/run/cupsd"];
+#[cfg(unix)]
 const LOCAL_PORT: u16 = 631;
 
 /// A source of replies.
@@ -102,15 +104,16 @@ fn over_tcp(address: SocketAddr) -> Result<Connection, ProbeError> {
 
 #[cfg(unix)]
 fn local() -> Result<Connection, ProbeError> {
-    match std::os::unix::net::UnixStream::connect(SOCKET) {
-        Ok(stream) => Ok(Connection::Unix(stream)),
-        Err(_) => over_tcp(SocketAddr::from(([127, 0, 0, 1], LOCAL_PORT))),
+    let stream = SOCKETS.iter().find_map(|path| std::os::unix::net::UnixStream::connect(path).ok());
+    match stream {
+        Some(stream) => Ok(Connection::Unix(stream)),
+        None => over_tcp(SocketAddr::from(([127, 0, 0, 1], LOCAL_PORT))),
     }
 }
 
 #[cfg(not(unix))]
 fn local() -> Result<Connection, ProbeError> {
-    over_tcp(SocketAddr::from(([127, 0, 0, 1], LOCAL_PORT)))
+    Err(ProbeError::Unsupported("the print queues of this operating system are not read yet".to_owned()))
 }
 
 /// A queue's name as part of a path: everything but unreserved characters (RFC 3986) is encoded.

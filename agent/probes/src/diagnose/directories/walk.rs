@@ -6,8 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Files with several names are remembered so that they count once; beyond this many they may count again.
-const MAX_LINKED: usize = 200_000;
 /// Folders waiting to be read; a tree that needs more is cut off.
 const MAX_WAITING: usize = 200_000;
 /// Names of this many folders are kept.
@@ -139,6 +137,8 @@ fn size(metadata: &Metadata) -> u64 {
 
 #[cfg(unix)]
 fn counted_before(metadata: &Metadata, linked: &mut HashSet<u64>) -> bool {
+    /// Files with several names are remembered so that they count once; beyond this many they may count again.
+    const MAX_LINKED: usize = 200_000;
     use std::os::unix::fs::MetadataExt;
     metadata.nlink() > 1 && linked.len() < MAX_LINKED && !linked.insert(metadata.ino())
 }
