@@ -243,9 +243,11 @@ mod tests {
             let Ok(files) = std::fs::read_dir(situation.unwrap().path().join("ipp")) else { continue };
             for file in files {
                 let whole = std::fs::read(file.unwrap().path()).unwrap();
+                if whole.len() > 4096 {
+                    continue;
+                }
                 captures += 1;
-                // Long captures are damaged at some places only, the same ones on every run.
-                for at in (0..whole.len()).step_by(1 + whole.len() / 1500) {
+                for at in (0..whole.len()).step_by(11) {
                     for value in [0x00, 0x03, 0x34, 0x37, 0x7f, 0xff] {
                         let mut bytes = whole.clone();
                         bytes[at] = value;
