@@ -2,3 +2,6 @@
 
 /// File names and texts, in order of name. The build script writes the list.
 pub(crate) const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pack.rs"));
+
+#[cfg(test)]
+mod tests;

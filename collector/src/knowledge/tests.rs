@@ -359,18 +359,21 @@ fn a_change_in_the_folder_replaces_the_running_set_and_a_bad_one_does_not() {
     };
     let hold = || entry(&knowledge.running(), "net.gateway").detection.levels[0].hold.as_secs();
 
-    fs::write(folder.path().join("a.toml"), "override = \"net.gateway\"\nfor = \"7s\"\n").unwrap();
+    // As editors do: the new file replaces the old one at once, so that no half of it is ever read.
+    let put = |text: &str| {
+        fs::write(folder.path().join("a.toml.new"), text).unwrap();
+        fs::rename(folder.path().join("a.toml.new"), folder.path().join("a.toml")).unwrap();
+    };
+    put("override = \"net.gateway\"\nfor = \"7s\"\n");
     assert!(matches!(next(), Reload::Replaced { overrides: 1, .. }));
     assert_eq!(hold(), 7);
 
-    fs::write(folder.path().join("a.toml"), "override = \"net.gateway\"\nfor = \"7\"\n").unwrap();
+    put("override = \"net.gateway\"\nfor = \"7\"\n");
     let Reload::Refused(problems) = next() else { panic!("a bad file was accepted") };
     assert_eq!((problems.len(), problems[0].place.line), (1, 2));
     assert_eq!((hold(), knowledge.problems().len()), (7, 1));
 
-    // Editors replace a file instead of writing into it.
-    fs::write(folder.path().join("a.toml.new"), "override = \"net.gateway\"\nfor = \"9s\"\n").unwrap();
-    fs::rename(folder.path().join("a.toml.new"), folder.path().join("a.toml")).unwrap();
+    put("override = \"net.gateway\"\nfor = \"9s\"\n");
     assert!(matches!(next(), Reload::Replaced { overrides: 1, .. }));
     assert_eq!((hold(), knowledge.problems().len()), (9, 0));
 
