@@ -12,4 +12,5 @@ mod tests;
 mod tree;
 mod watch;
 
-pub(crate) use command::{KnowledgeCommand, run};
+pub(crate) use command::{FOLDER, KnowledgeCommand, run};
+pub(crate) use watch::{Knowledge, Reload, watch};

@@ -1,37 +1,45 @@
-//! The collector's command line.
+//! The collector: takes the agents' streams in, opens tickets, shows the fleet.
+//!
+//! This file is a table of contents; each command's work stands in the file of its name.
 
+mod admin;
+mod authority;
+mod cli;
+mod clock;
+mod doctor;
+mod ingest;
 mod knowledge;
-#[expect(dead_code, unused_imports, reason = "`serve`, which serves it, is not there yet")]
+mod secret;
+mod serve;
+mod site;
+mod telemetry;
 mod web;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use cli::{Cli, Command};
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, Parser)]
-#[command(name = "firstline-collector", version, about = "Takes the agents' streams in and opens tickets")]
-struct Cli {
-    /// The data folder
-    #[arg(long, env = "FIRSTLINE_DATA", default_value = "data", global = true)]
-    data: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Check, test and show knowledge entries
-    #[command(subcommand)]
-    Knowledge(knowledge::KnowledgeCommand),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    let exit = match &cli.command {
+    let done = match &cli.command {
+        Command::Serve(args) => serve::command(&cli.data, args),
+        Command::Token(command) => admin::token(&cli.data, command),
+        Command::User(command) => admin::user(&cli.data, command),
+        Command::ApiToken(command) => admin::api_token(&cli.data, command),
+        Command::Device(command) => admin::device(&cli.data, command),
         Command::Knowledge(command) => {
-            knowledge::run(command, &cli.data, &mut io::stdout().lock(), &mut io::stderr().lock())?
+            knowledge::run(command, &cli.data, &mut io::stdout().lock(), &mut io::stderr().lock())
+                .map(|exit| ExitCode::from(exit as u8))
+                .map_err(anyhow::Error::from)
         }
+        Command::Doctor(args) => doctor::command(&cli.data, args),
     };
-    Ok(ExitCode::from(exit as u8))
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::from(1)
+        }
+    }
 }

@@ -24,6 +24,6 @@ mod throttle;
 mod units;
 
 pub(crate) use context::{Change, Health, KnowledgeList, KnowledgeText, NoRandomness, WebContext};
-pub(crate) use password::{PasswordRefused, hash as hash_password};
+pub(crate) use password::hash as hash_password;
 pub(crate) use routes::router;
 pub(crate) use session::secret_hash;

@@ -24,6 +24,8 @@ pub(crate) struct WebContext {
     pub(crate) health: Arc<dyn Health>,
     /// Told after every commit that changed what pages show; the web side subscribes.
     pub(crate) changes: broadcast::Sender<Change>,
+    /// Told when a person changed a device's tickets or asked it for a test, after that was stored.
+    pub(crate) touched: Arc<dyn Fn(&DeviceId) + Send + Sync>,
     /// Appends further figures in Prometheus' text format.
     pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }

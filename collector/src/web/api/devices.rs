@@ -171,5 +171,6 @@ pub(in crate::web) async fn ask(
         created_at: now,
     };
     web.store().request_diagnostic(&pending, &audit).await?;
+    (web.context.touched)(device);
     Ok(request_id)
 }

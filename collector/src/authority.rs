@@ -1,0 +1,263 @@
+//! The collector's own certificate authority: makes itself once, issues device certificates from signing requests and
+//! the collector's own server certificates.
+//!
+//! Of a signing request only the public key is used: names, extensions and wishes in it are ignored, so a request
+//! cannot ask for more than a device gets.
+
+use crate::{clock, secret};
+use anyhow::{Context, Result, bail};
+use firstline_model::{DeviceId, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a device certificate is valid. Renewed long before.
+pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(30 * DAY);
+/// How long the authority is valid.
+const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY);
+/// How long a server certificate is valid; a new one is made at each start.
+const SERVER_LIFETIME: Duration = Duration::from_secs(397 * DAY);
+/// Certificates begin this long in the past, for devices whose clock is behind.
+const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
+const DAY: u64 = 24 * 3600;
+
+/// The name that agents expect in the server's certificate.
+pub(crate) const COLLECTOR_NAME: &str = "firstline-collector";
+/// Device names in certificates begin with this.
+const DEVICE_URI: &str = "urn:firstline:device:";
+
+/// The authority with its key.
+pub(crate) struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// DER.
+    pub der: Vec<u8>,
+    /// SHA-256 of the DER, in hexadecimal.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// A server certificate chain with its key.
+pub(crate) struct ServerIdentity {
+    /// The leaf, then the authority (agents look for it by fingerprint when they enroll).
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    /// Reads the authority of this data folder, or makes it. The key is 0600 in a folder 0700.
+    pub(crate) fn open(data: &Path) -> Result<Self> {
+        let folder = data.join("authority");
+        let (key_path, certificate_path) = (folder.join("key.pem"), folder.join("certificate.pem"));
+        if certificate_path.exists() {
+            let key = std::fs::read_to_string(&key_path).with_context(|| {
+                format!("cannot read {}; without it no device can be enrolled", key_path.display())
+            })?;
+            let pem = std::fs::read_to_string(&certificate_path)
+                .with_context(|| format!("cannot read {}", certificate_path.display()))?;
+            let key =
+                KeyPair::from_pem(&key).with_context(|| format!("{} is damaged", key_path.display()))?;
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+                .with_context(|| format!("{} is damaged", certificate_path.display()))?;
+            let issuer = Issuer::from_ca_cert_der(&certificate, key)
+                .with_context(|| format!("{} is not an authority", certificate_path.display()))?;
+            return Ok(Self { certificate, issuer });
+        }
+        let key =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make the authority's key")?;
+        let mut params = CertificateParams::default();
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, format!("Firstline authority {}", &secret::token()?[..8]));
+        params.distinguished_name = name;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, AUTHORITY_LIFETIME)?;
+        let certificate = params.self_signed(&key).context("cannot make the authority's certificate")?;
+        create_private_folder(&folder)?;
+        write_private(&key_path, &key.serialize_pem())?;
+        // The certificate comes last: its presence says that the key is there.
+        write_private(&certificate_path, &certificate.pem())?;
+        let certificate = certificate.der().clone();
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the new authority cannot issue")?;
+        Ok(Self { certificate, issuer })
+    }
+
+    /// The authority's own certificate, DER.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// SHA-256 of the authority's certificate in hexadecimal, for enrollment addresses.
+    pub(crate) fn fingerprint(&self) -> String {
+        secret::hex(&secret::digest(&self.certificate))
+    }
+
+    /// Issues a device certificate: clientAuth, not an authority, exactly one name, 30 days.
+    pub(crate) fn issue(&self, request: &[u8], device: &DeviceId) -> Result<Leaf> {
+        let request = CertificateSigningRequestDer::from(request.to_vec());
+        let request = CertificateSigningRequestParams::from_der(&request)
+            .context("the certificate signing request cannot be read or does not prove its key")?;
+        let algorithm = request.public_key.algorithm();
+        if algorithm != &PKCS_ECDSA_P256_SHA256 && algorithm != &rcgen::PKCS_ED25519 {
+            bail!("the key of the certificate signing request is neither P-256 nor Ed25519");
+        }
+        let mut params = CertificateParams::default();
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, device.as_str());
+        params.distinguished_name = name;
+        let uri = format!("{DEVICE_URI}{device}")
+            .try_into()
+            .context("the device's name does not fit a certificate")?;
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params, LEAF_LIFETIME)?;
+        let certificate = params
+            .signed_by(&request.public_key, &self.issuer)
+            .context("cannot issue the device's certificate")?;
+        let der = certificate.der().to_vec();
+        let fingerprint = secret::hex(&secret::digest(&der));
+        Ok(Leaf { der, fingerprint, not_after: clock::now().plus(LEAF_LIFETIME) })
+    }
+
+    /// Makes a server certificate for this start.
+    pub(crate) fn server_identity(&self, names: &[String]) -> Result<ServerIdentity> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make the server's key")?;
+        let mut params =
+            CertificateParams::new(names.to_vec()).context("a name does not fit a certificate")?;
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, COLLECTOR_NAME);
+        params.distinguished_name = name;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        set_validity(&mut params, SERVER_LIFETIME)?;
+        let leaf = params.signed_by(&key, &self.issuer).context("cannot issue the server's certificate")?;
+        Ok(ServerIdentity {
+            chain: vec![leaf.der().clone(), self.certificate.clone()],
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        })
+    }
+}
+
+/// The device that a verified client certificate names. Nothing else ever names a device.
+pub(crate) fn device_of(certificate: &CertificateDer<'_>) -> Result<DeviceId> {
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).context("the client certificate cannot be read")?;
+    let names = parsed
+        .subject_alternative_name()
+        .context("the client certificate's names cannot be read")?
+        .context("the client certificate names nobody")?;
+    let [x509_parser::extensions::GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
+        bail!("the client certificate does not name exactly one device");
+    };
+    let id = uri.strip_prefix(DEVICE_URI).context("the client certificate does not name a device")?;
+    Ok(DeviceId::new(id)?)
+}
+
+fn set_validity(params: &mut CertificateParams, lifetime: Duration) -> Result<()> {
+    let date = |at: Timestamp| {
+        time::OffsetDateTime::from_unix_timestamp(at.as_millis() / 1000).context("the clock is out of range")
+    };
+    let now = clock::now();
+    params.not_before = date(now.minus(CLOCK_SLACK))?;
+    params.not_after = date(now.plus(lifetime))?;
+    Ok(())
+}
+
+/// Makes a folder that only this user may enter.
+pub(crate) fn create_private_folder(path: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// Writes a new file that only this user may read.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    file.sync_all().with_context(|| format!("cannot make {} durable", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        params.serialize_request(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn the_authority_is_made_once_and_read_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Authority::open(folder.path()).unwrap().fingerprint();
+        assert_eq!(Authority::open(folder.path()).unwrap().fingerprint(), first);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode =
+                std::fs::metadata(folder.path().join("authority/key.pem")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_request_gets_what_a_device_gets_whatever_it_asks_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::open(folder.path()).unwrap();
+        let device = DeviceId::new("7c1d").unwrap();
+        let greedy = request(|params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.subject_alt_names = vec![SanType::URI("urn:firstline:device:other".try_into().unwrap())];
+        });
+        for request in [request(|_| {}), greedy] {
+            let Ok(leaf) = authority.issue(&request, &device) else { continue };
+            let der = CertificateDer::from(leaf.der);
+            assert_eq!(device_of(&der).unwrap(), device);
+            let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+            assert!(!parsed.is_ca());
+            let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+            assert!(usage.client_auth && !usage.server_auth && !usage.any);
+        }
+    }
+
+    #[test]
+    fn nonsense_instead_of_a_request_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::open(folder.path()).unwrap();
+        let device = DeviceId::new("7c1d").unwrap();
+        let good = request(|_| {});
+        assert!(authority.issue(b"", &device).is_err());
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x41;
+            if let Ok(leaf) = authority.issue(&bad, &device) {
+                assert_eq!(device_of(&CertificateDer::from(leaf.der)).unwrap(), device);
+            }
+        }
+    }
+}

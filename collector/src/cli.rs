@@ -1,0 +1,219 @@
+//! The command line.
+#![expect(clippy::print_stderr, reason = "this is where the program speaks to the person who called it")]
+
+use crate::knowledge;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use firstline_collector_store::record::Role;
+use std::path::PathBuf;
+
+/// Takes the agents' streams in, opens tickets, shows the fleet.
+#[derive(Debug, Parser)]
+#[command(name = "firstline-collector", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The data folder
+    #[arg(
+        long,
+        env = "FIRSTLINE_DATA",
+        default_value = "/var/lib/firstline-collector",
+        global = true,
+        value_name = "DIR"
+    )]
+    pub data: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run until stopped
+    Serve(ServeArgs),
+    /// Enrollment tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// People who sign in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens for the REST interface
+    #[command(subcommand)]
+    ApiToken(ApiTokenCommand),
+    /// Managed machines
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Check, test and show knowledge entries
+    #[command(subcommand)]
+    Knowledge(knowledge::KnowledgeCommand),
+    /// Find out why the collector does not work
+    Doctor(OutputArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where agents connect; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:7443", value_name = "ADDR")]
+    pub agents: String,
+    /// Where browsers and REST clients connect; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
+    pub web: String,
+    /// Where everything is kept
+    #[arg(long, default_value = "sqlite", value_name = "ENGINE")]
+    pub store: String,
+    /// Further names and addresses under which browsers reach this collector, for its certificate
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// The log filter
+    #[arg(long, env = "FIRSTLINE_LOG", default_value = "info", value_name = "LEVEL")]
+    pub log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print the one address to paste into `firstline-agent enroll`
+    Create {
+        /// How many devices may use it
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        uses: u32,
+        /// How long it holds: 30m, 1h, 7d
+        #[arg(long, default_value = "1h", value_parser = parse_duration)]
+        ttl: std::time::Duration,
+        /// The site that its devices belong to
+        #[arg(long)]
+        site: Option<String>,
+        /// Host (and port) under which agents reach this collector [default: where `serve` listens]
+        #[arg(long, value_name = "HOST[:PORT]")]
+        host: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a person
+    Add {
+        /// The sign-in name
+        name: String,
+        /// What they may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// The only site that they see
+        #[arg(long)]
+        site: Option<String>,
+        /// Read the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// List people
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiTokenCommand {
+    /// Make a token and print it; it is not shown again
+    Create {
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// The only site that it sees
+        #[arg(long)]
+        site: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// List devices
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Withdraw a device's identity; its stream is cut
+    Revoke {
+        /// The device's id
+        id: String,
+    },
+    /// Take a device out of service; its stream is cut
+    Retire {
+        /// The device's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Roles as they are written on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Reads
+    Viewer,
+    /// Works on tickets
+    Technician,
+    /// Reads everything and reports
+    Manager,
+    /// Everything
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Viewer => Self::Viewer,
+            RoleName::Technician => Self::Technician,
+            RoleName::Manager => Self::Manager,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        other => return Err(format!("{other:?} is not a unit; use s, m, h or d")),
+    };
+    match number.checked_mul(unit) {
+        Some(seconds) if (1..=366 * 86_400).contains(&seconds) => Ok(std::time::Duration::from_secs(seconds)),
+        _ => Err("it must be between 1 s and 366 d".to_owned()),
+    }
+}
+
+/// Says what went wrong, with every cause behind it.
+pub(crate) fn complain(error: &anyhow::Error) {
+    eprintln!("firstline-collector: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_number_and_a_unit() {
+        assert_eq!(parse_duration("90m"), Ok(std::time::Duration::from_secs(5400)));
+        for bad in ["", "m", "1", "1w", "0s", "99999999999999999999d", "-1h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

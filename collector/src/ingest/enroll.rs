@@ -1,0 +1,135 @@
+//! Makes devices known: a token and a signing request in, a certificate out.
+//!
+//! Whatever is wrong with a token, the answer is the same; what it was stands in the audit log only.
+
+use super::listener::Peer;
+use crate::authority::Authority;
+use crate::{clock, secret};
+use firstline_collector_store::Store;
+use firstline_collector_store::record::{Device, DeviceStatus, EnrollOutcome};
+use firstline_model::{DeviceId, Value};
+use firstline_proto::v1::enrollment_server::Enrollment;
+use firstline_proto::{limits, v1};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+
+/// Refused attempts that one address may make within [`WINDOW`].
+const MOST_REFUSALS: u32 = 10;
+/// See [`MOST_REFUSALS`].
+const WINDOW: Duration = Duration::from_secs(60);
+/// Most addresses that are remembered; beyond, the memory starts anew.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// The service.
+pub(crate) struct Enroller {
+    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    refusals: Mutex<HashMap<IpAddr, (u32, firstline_model::Timestamp)>>,
+}
+
+impl Enroller {
+    /// A service that issues with this authority.
+    pub(crate) fn new(store: Arc<dyn Store>, authority: Arc<Authority>) -> Self {
+        Self { store, authority, refusals: Mutex::default() }
+    }
+
+    /// Whether this address was refused too often lately.
+    fn is_throttled(&self, address: IpAddr) -> bool {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals
+            .get(&address)
+            .is_some_and(|(count, since)| *count >= MOST_REFUSALS && clock::now().since(*since) < WINDOW)
+    }
+
+    fn count_refusal(&self, address: IpAddr) {
+        let now = clock::now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() >= MOST_ADDRESSES {
+            refusals.clear();
+        }
+        let entry = refusals.entry(address).or_insert((0, now));
+        if now.since(entry.1) >= WINDOW {
+            *entry = (0, now);
+        }
+        entry.0 += 1;
+    }
+}
+
+#[tonic::async_trait]
+impl Enrollment for Enroller {
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Status::internal("the connection has no peer"));
+        };
+        super::session::refuse_foreign_metadata(request.metadata())?;
+        if self.is_throttled(peer.address.ip()) {
+            return Err(Status::resource_exhausted("too many refused attempts; wait a minute"));
+        }
+        let request = request.into_inner();
+        if request.certificate_signing_request.len() > limits::SIGNING_REQUEST_BYTES
+            || request.token.len() > 256
+            || request.hostname.len() > 255
+            || request.agent_version.len() > 64
+        {
+            return Err(Status::invalid_argument("a field of the request is too large"));
+        }
+        let device = secret::uuid()
+            .and_then(|id| Ok(DeviceId::new(id)?))
+            .map_err(|error| internal(&error, "cannot name a device"))?;
+        let leaf = self.authority.issue(&request.certificate_signing_request, &device).map_err(|error| {
+            tracing::info!(peer = %peer.address, error = format!("{error:#}"), "a signing request was refused");
+            Status::invalid_argument("the certificate signing request cannot be used; a P-256 key is expected")
+        })?;
+        let now = clock::now();
+        let new = Device {
+            id: device.clone(),
+            hostname: shown(&request.hostname),
+            site: None,
+            status: DeviceStatus::Active,
+            tags: Vec::new(),
+            facts: Value::map([("hostname", Value::from(shown(&request.hostname)))]),
+            agent_version: shown(&request.agent_version),
+            enrolled_at: now,
+            last_seen_at: None,
+            presence: None,
+            certificate_fingerprint: leaf.fingerprint.clone(),
+            certificate_not_after: leaf.not_after,
+        };
+        let outcome = self.store.enroll(&secret::hash(&request.token), &new, now).await;
+        match outcome {
+            Ok(EnrollOutcome::Enrolled) => {
+                tracing::info!(device = %device, hostname = new.hostname, "device enrolled");
+                Ok(Response::new(v1::EnrollResponse {
+                    device_id: device.to_string(),
+                    certificate: leaf.der,
+                    authorities: vec![self.authority.certificate().to_vec()],
+                }))
+            }
+            Ok(EnrollOutcome::Refused { reason }) => {
+                self.count_refusal(peer.address.ip());
+                tracing::info!(peer = %peer.address, reason, "an enrollment token was refused");
+                Err(Status::permission_denied("the token is not accepted"))
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a device cannot be stored");
+                Err(Status::unavailable("the collector cannot store devices now; try again"))
+            }
+        }
+    }
+}
+
+fn internal(error: &anyhow::Error, what: &'static str) -> Status {
+    tracing::error!(error = format!("{error:#}"), what, "enrollment failed");
+    Status::internal(what)
+}
+
+/// What a device says of itself, without control characters.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

@@ -1,0 +1,106 @@
+//! Which device has a stream now, and how to reach it.
+
+use firstline_model::DeviceId;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// What a session is told by the rest of the collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// There are tests to ask for.
+    Diagnostics,
+    /// The rules changed.
+    Policy,
+    /// The stream must end now.
+    End(EndReason),
+}
+
+/// Why a stream must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The device's identity was withdrawn.
+    Revoked,
+    /// A newer stream of the device took over.
+    Superseded,
+    /// The collector stops.
+    Stopping,
+}
+
+/// The streams that are open, one per device.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    open: HashMap<DeviceId, (u64, mpsc::UnboundedSender<Notice>)>,
+}
+
+impl Registry {
+    /// A device's stream begins; an older one of the same device is told to end. Returns its number and its notices.
+    pub(crate) fn enter(&self, device: &DeviceId) -> (u64, mpsc::UnboundedReceiver<Notice>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut streams = self.streams();
+        streams.next += 1;
+        let number = streams.next;
+        if let Some((_, older)) = streams.open.insert(device.clone(), (number, sender)) {
+            // A session that has ended already is gone either way.
+            let _ = older.send(Notice::End(EndReason::Superseded));
+        }
+        (number, receiver)
+    }
+
+    /// A stream is over. `true` when the device has no newer one.
+    pub(crate) fn leave(&self, device: &DeviceId, number: u64) -> bool {
+        let mut streams = self.streams();
+        if streams.open.get(device).is_some_and(|(open, _)| *open == number) {
+            streams.open.remove(device);
+            return true;
+        }
+        false
+    }
+
+    /// Tells a device's session, if it has one.
+    pub(crate) fn tell(&self, device: &DeviceId, notice: Notice) {
+        if let Some((_, session)) = self.streams().open.get(device) {
+            let _ = session.send(notice);
+        }
+    }
+
+    /// Tells every session.
+    pub(crate) fn tell_all(&self, notice: &Notice) {
+        for (_, session) in self.streams().open.values() {
+            let _ = session.send(notice.clone());
+        }
+    }
+
+    /// How many streams are open.
+    pub(crate) fn count(&self) -> usize {
+        self.streams().open.len()
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_stream_ends_the_older_and_the_older_does_not_remove_the_newer() {
+        let registry = Registry::default();
+        let device = DeviceId::new("pc-1").unwrap();
+        let (first, mut told) = registry.enter(&device);
+        let (second, _newer) = registry.enter(&device);
+        assert_eq!(told.try_recv(), Ok(Notice::End(EndReason::Superseded)));
+        assert!(!registry.leave(&device, first));
+        assert_eq!(registry.count(), 1);
+        assert!(registry.leave(&device, second));
+        assert_eq!(registry.count(), 0);
+    }
+}

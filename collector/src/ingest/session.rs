@@ -1,0 +1,394 @@
+//! One stream of one device: speaks the delivery protocol, asks for tests, hands batches to the worker and acks what
+//! was committed.
+
+use super::listener::Peer;
+use super::policy::policy_for;
+use super::registry::{EndReason, Notice};
+use super::worker::{Applied, Ingest, Work};
+use crate::clock;
+use firstline_collector_core::knowledge::DeviceTraits;
+use firstline_collector_store::record::DeviceStatus;
+use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver, Refusal};
+use firstline_model::{DeviceId, Epoch, Invalid, Presence, SequenceNumber, Timestamp};
+use firstline_proto::convert::diagnostic_to_wire;
+use firstline_proto::v1::session_server::Session;
+use firstline_proto::{limits, v1};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{KeyRef, MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
+
+/// How long an agent may take to say hello.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// Records that one device may have on their way without an ack.
+const CREDIT: u32 = 2_000;
+/// How long an agent is asked to wait when the collector cannot store.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
+
+/// The service.
+pub(crate) struct Sessions {
+    ingest: Arc<Ingest>,
+}
+
+impl Sessions {
+    /// A service in front of this ingest.
+    pub(crate) fn new(ingest: Arc<Ingest>) -> Self {
+        Self { ingest }
+    }
+}
+
+/// gRPC's own headers. Who the device is follows from its certificate, so any other metadata is at best a mistake
+/// and at worst somebody trying another device's name.
+const EXPECTED_METADATA: &[&str] =
+    &["content-type", "te", "user-agent", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"];
+
+/// Refuses a request with metadata that gRPC itself does not need.
+pub(crate) fn refuse_foreign_metadata(metadata: &MetadataMap) -> Result<(), Status> {
+    let name = |key: KeyRef<'_>| match key {
+        KeyRef::Ascii(key) => key.as_str().to_owned(),
+        KeyRef::Binary(key) => key.as_str().to_owned(),
+    };
+    match metadata.keys().map(name).find(|name| !EXPECTED_METADATA.contains(&name.as_str())) {
+        Some(foreign) => {
+            let foreign: String = foreign.chars().take(64).collect();
+            Err(Status::permission_denied(format!(
+                "metadata {foreign:?} is not accepted; a device is who its certificate says"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
+#[tonic::async_trait]
+impl Session for Sessions {
+    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        refuse_foreign_metadata(request.metadata())?;
+        let Some((device, fingerprint)) =
+            request.extensions().get::<Peer>().and_then(|peer| peer.device.clone())
+        else {
+            return Err(Status::unauthenticated("a client certificate of this collector is needed"));
+        };
+        let known = self.ingest.store.device(&device).await.map_err(|error| {
+            tracing::warn!(device = %device, error = %error, "a device cannot be looked up");
+            Status::unavailable("the collector cannot look devices up now")
+        })?;
+        let Some(known) = known else {
+            return Err(Status::unauthenticated("this device is not known here; enroll again"));
+        };
+        if known.status != DeviceStatus::Active {
+            return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
+        }
+        if known.certificate_fingerprint != fingerprint {
+            return Err(Status::unauthenticated("this certificate was replaced by a newer one"));
+        }
+        let (outgoing, messages) = mpsc::channel(32);
+        let running = Running {
+            ingest: Arc::clone(&self.ingest),
+            traits: DeviceTraits {
+                device: device.clone(),
+                site: known.site.clone(),
+                tags: known.tags.clone(),
+                device_class: None,
+            },
+            device,
+            outgoing,
+            asked: HashSet::new(),
+        };
+        tokio::spawn(running.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+struct Running {
+    ingest: Arc<Ingest>,
+    device: DeviceId,
+    traits: DeviceTraits,
+    outgoing: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    /// Tests that this stream asked for; a new stream asks again for what is not answered.
+    asked: HashSet<String>,
+}
+
+/// How a stream ended.
+enum Ending {
+    /// The agent said goodbye, or the connection went away.
+    Gone(Presence),
+    /// The agent is told why.
+    Refused(v1::Refusal),
+}
+
+type Commit = BoxFuture<'static, (Epoch, SequenceNumber, Option<Applied>)>;
+
+impl Running {
+    async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
+        let (number, mut notices) = self.ingest.registry.enter(&self.device);
+        let ending = match self.open(&mut incoming).await {
+            Ok(receiver) => self.exchange(receiver, &mut incoming, &mut notices).await,
+            Err(ending) => ending,
+        };
+        let presence = match ending {
+            Ending::Gone(presence) => presence,
+            Ending::Refused(refusal) => {
+                tracing::info!(device = %self.device, reason = ?refusal.reason(), text = refusal.text, "stream refused");
+                self.send(v1::collector_message::Message::Refusal(refusal)).await;
+                Presence::OffNetwork
+            }
+        };
+        if self.ingest.registry.leave(&self.device, number) {
+            let work = Work::Presence { device: self.device.clone(), presence, agent_version: None };
+            // Without a worker the collector is stopping.
+            let _ = self.ingest.work.send(work).await;
+        }
+    }
+
+    async fn open(&mut self, incoming: &mut Streaming<v1::AgentMessage>) -> Result<Receiver, Ending> {
+        let first = tokio::time::timeout(HELLO_LIMIT, incoming.message()).await;
+        let Ok(Ok(Some(v1::AgentMessage { message: Some(v1::agent_message::Message::Hello(hello)) }))) =
+            first
+        else {
+            return Err(protocol("a stream begins with a hello"));
+        };
+        if hello.protocol != limits::PROTOCOL {
+            return Err(Ending::Refused(v1::Refusal {
+                reason: v1::RefusalReason::Version.into(),
+                text: format!(
+                    "the agent speaks protocol {}, this collector {}; update the older one",
+                    hello.protocol,
+                    limits::PROTOCOL
+                ),
+                retry_after_s: 3600,
+            }));
+        }
+        let offers = read_hello(&hello).map_err(|error| protocol(&error.to_string()))?;
+        let (reply, marks) = oneshot::channel();
+        let version: String = hello.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
+        for work in [
+            Work::Presence {
+                device: self.device.clone(),
+                presence: Presence::Online,
+                agent_version: Some(version),
+            },
+            Work::Marks { device: self.device.clone(), reply },
+        ] {
+            if self.ingest.work.send(work).await.is_err() {
+                return Err(busy("the collector stops"));
+            }
+        }
+        let Ok(Some(marks)) = marks.await else { return Err(busy("the collector cannot read its store")) };
+        let marks = marks.into_iter().map(|(epoch, through)| EpochMark { epoch, through });
+        let mut receiver = Receiver::new(marks, CREDIT);
+        let accepted = receiver.handle_hello(&offers).map_err(|refusal| refused(&refusal))?;
+        for skipped in &accepted.skipped {
+            tracing::info!(
+                device = %self.device,
+                epoch = %skipped.epoch,
+                first = %skipped.first,
+                through = %skipped.through,
+                "the agent gave records up"
+            );
+        }
+        self.send(v1::collector_message::Message::Welcome(v1::Welcome {
+            marks: accepted
+                .welcome
+                .marks
+                .iter()
+                .map(|mark| v1::EpochMark { epoch: mark.epoch.0.to_vec(), through_seq: mark.through.0 })
+                .collect(),
+            credit: accepted.welcome.credit,
+            sent_at_ms: clock::now().as_millis(),
+        }))
+        .await;
+        self.send_policy().await;
+        self.send_diagnostics().await;
+        Ok(receiver)
+    }
+
+    async fn exchange(
+        &mut self,
+        mut receiver: Receiver,
+        incoming: &mut Streaming<v1::AgentMessage>,
+        notices: &mut mpsc::UnboundedReceiver<Notice>,
+    ) -> Ending {
+        let mut commits: FuturesUnordered<Commit> = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                notice = notices.recv() => match notice {
+                    Some(Notice::Diagnostics) => self.send_diagnostics().await,
+                    Some(Notice::Policy) => self.send_policy().await,
+                    Some(Notice::End(reason)) => return end(reason),
+                    None => return end(EndReason::Stopping),
+                },
+                Some((epoch, through, applied)) = commits.next() => match applied {
+                    Some(Applied::Committed) => {
+                        if let Some(ack) = receiver.committed(epoch, through) {
+                            self.ack(&ack).await;
+                        }
+                    }
+                    Some(Applied::NotStored) | None => return busy("the collector cannot store now"),
+                },
+                message = incoming.message() => match message {
+                    Ok(Some(message)) => {
+                        if let Err(ending) = self.received(message, &mut receiver, &mut commits).await {
+                            return ending;
+                        }
+                    }
+                    Ok(None) => return Ending::Gone(Presence::OffNetwork),
+                    Err(status) => {
+                        tracing::debug!(device = %self.device, status = %status, "stream lost");
+                        return Ending::Gone(Presence::OffNetwork);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn received(
+        &mut self,
+        message: v1::AgentMessage,
+        receiver: &mut Receiver,
+        commits: &mut FuturesUnordered<Commit>,
+    ) -> Result<(), Ending> {
+        match message.message {
+            Some(v1::agent_message::Message::Batch(batch)) => {
+                let received_at = clock::now();
+                let sent_at = Timestamp::from_millis(batch.sent_at_ms);
+                let epoch = Epoch::from_bytes(&batch.epoch).map_err(|error| protocol(&error.to_string()))?;
+                let batch = Batch { epoch, first: SequenceNumber(batch.first_seq), records: batch.records };
+                match receiver.handle_batch(&batch) {
+                    BatchVerdict::Apply { epoch, skip, first_new, through } => {
+                        let records = batch.records.into_iter().skip(skip).collect();
+                        let (reply, applied) = oneshot::channel();
+                        let work = Work::Batch {
+                            device: self.device.clone(),
+                            epoch,
+                            first: first_new,
+                            through,
+                            records,
+                            received_at,
+                            sent_at,
+                            reply,
+                        };
+                        if self.ingest.work.send(work).await.is_err() {
+                            return Err(busy("the collector stops"));
+                        }
+                        commits.push(Box::pin(async move { (epoch, through, applied.await.ok()) }));
+                        Ok(())
+                    }
+                    BatchVerdict::Duplicate { .. } => Ok(()),
+                    BatchVerdict::Refused(refusal) => Err(refused(&refusal)),
+                }
+            }
+            Some(v1::agent_message::Message::Goodbye(goodbye)) => {
+                // What is under way is still committed; the agent resends what it has no ack for.
+                while commits.next().await.is_some() {}
+                Err(Ending::Gone(match goodbye.reason() {
+                    v1::GoodbyeReason::ShuttingDown => Presence::ShutDown,
+                    v1::GoodbyeReason::Sleeping => Presence::Asleep,
+                    v1::GoodbyeReason::Restarting | v1::GoodbyeReason::Unspecified => Presence::OffNetwork,
+                }))
+            }
+            Some(v1::agent_message::Message::Hello(_)) => Err(protocol("a hello comes once")),
+            // A newer agent may say things that this version does not know.
+            None => Ok(()),
+        }
+    }
+
+    async fn ack(&self, ack: &Ack) {
+        self.send(v1::collector_message::Message::Ack(v1::Ack {
+            epoch: ack.epoch.0.to_vec(),
+            through_seq: ack.through.0,
+            credit: ack.credit,
+        }))
+        .await;
+    }
+
+    async fn send_policy(&self) {
+        let (knowledge, revision) = self.ingest.knowledge();
+        let policy = policy_for(&knowledge, &self.traits, revision);
+        self.directive(v1::directive::Directive::Policy(policy)).await;
+    }
+
+    async fn send_diagnostics(&mut self) {
+        match self.ingest.store.pending_diagnostics(&self.device).await {
+            Ok(pending) => {
+                for pending in pending {
+                    if self.asked.insert(pending.request_id.clone()) {
+                        let request = diagnostic_to_wire(&pending.request_id, &pending.request);
+                        self.directive(v1::directive::Directive::RunDiagnostic(request)).await;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(device = %self.device, error = %error, "pending tests cannot be read")
+            }
+        }
+    }
+
+    async fn directive(&self, directive: v1::directive::Directive) {
+        self.send(v1::collector_message::Message::Directive(v1::Directive { directive: Some(directive) }))
+            .await;
+    }
+
+    async fn send(&self, message: v1::collector_message::Message) {
+        // When the agent is gone, the next read says so.
+        let _ = self.outgoing.send(Ok(v1::CollectorMessage { message: Some(message) })).await;
+    }
+}
+
+fn read_hello(hello: &v1::Hello) -> Result<Hello, Invalid> {
+    let offer = |offer: &v1::EpochOffer| {
+        Ok(EpochOffer {
+            epoch: Epoch::from_bytes(&offer.epoch)?,
+            first_unacked: SequenceNumber(offer.first_unacked),
+            next: SequenceNumber(offer.next),
+        })
+    };
+    Ok(Hello { epochs: hello.epochs.iter().map(offer).collect::<Result<_, _>>()? })
+}
+
+fn protocol(text: &str) -> Ending {
+    Ending::Refused(v1::Refusal {
+        reason: v1::RefusalReason::Protocol.into(),
+        text: text.to_owned(),
+        retry_after_s: 0,
+    })
+}
+
+fn refused(refusal: &Refusal) -> Ending {
+    protocol(&refusal.to_string())
+}
+
+fn busy(text: &str) -> Ending {
+    Ending::Refused(v1::Refusal {
+        reason: v1::RefusalReason::Busy.into(),
+        text: text.to_owned(),
+        retry_after_s: u32::try_from(BUSY_RETRY.as_secs()).unwrap_or(1),
+    })
+}
+
+fn end(reason: EndReason) -> Ending {
+    match reason {
+        EndReason::Revoked => Ending::Refused(v1::Refusal {
+            reason: v1::RefusalReason::Revoked.into(),
+            text: "this device's identity was withdrawn".to_owned(),
+            retry_after_s: 3600,
+        }),
+        EndReason::Superseded => Ending::Refused(v1::Refusal {
+            reason: v1::RefusalReason::Superseded.into(),
+            text: "a newer stream of this device took over".to_owned(),
+            retry_after_s: 0,
+        }),
+        EndReason::Stopping => busy("the collector stops"),
+    }
+}

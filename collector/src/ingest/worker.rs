@@ -1,0 +1,407 @@
+//! Judges and stores what all streams bring: one task, one transaction for everything that waits.
+//!
+//! While a commit is on its way to the disk, further work gathers in the queue and becomes the next commit, so the
+//! cost of a flush is shared by as many devices as there are. Devices live in memory between commits; after a commit
+//! that failed they are read again, so memory never knows more than the store.
+
+use super::device::{Draft, Incoming, Live};
+use super::registry::{Notice, Registry};
+use crate::{clock, telemetry::Figures};
+use firstline_collector_core::knowledge::KnowledgeSet;
+use firstline_collector_core::ticket::REOPEN_WITHIN;
+use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::{Store, StoreError};
+use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Work that waits; beyond, streams wait, and with them their agents.
+const QUEUE: usize = 2_048;
+/// Work that goes into one transaction.
+const GROUP: usize = 512;
+/// Ticket numbers that are reserved at once.
+const RESERVE: u64 = 32;
+/// Devices that are kept in memory; the ones not heard longest go first.
+const MOST_LIVE: usize = 20_000;
+/// How often a conflict (somebody else changed a ticket) is decided anew before the work is given back.
+const ATTEMPTS: usize = 5;
+
+/// Something to judge and store.
+pub(crate) enum Work {
+    /// Records of a device.
+    Batch {
+        device: DeviceId,
+        epoch: Epoch,
+        first: SequenceNumber,
+        through: SequenceNumber,
+        records: Vec<Vec<u8>>,
+        received_at: Timestamp,
+        sent_at: Timestamp,
+        reply: oneshot::Sender<Applied>,
+    },
+    /// A stream began or ended.
+    Presence { device: DeviceId, presence: Presence, agent_version: Option<String> },
+    /// What is committed of each epoch; `None` when the store cannot say.
+    Marks { device: DeviceId, reply: oneshot::Sender<Option<Vec<(Epoch, SequenceNumber)>>> },
+    /// Somebody changed the device or its tickets outside of this worker: read it again.
+    Forget { device: DeviceId },
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It is durable.
+    Committed,
+    /// It is not, and the agent has to send it again.
+    NotStored,
+}
+
+/// What changed, for pages that follow.
+#[derive(Debug, Clone)]
+pub(crate) struct Changed {
+    pub site: Option<String>,
+    pub device: DeviceId,
+    pub tickets: Vec<TicketId>,
+}
+
+/// The way into the ingest, for sessions and background tasks.
+pub(crate) struct Ingest {
+    pub store: Arc<dyn Store>,
+    pub work: mpsc::Sender<Work>,
+    pub registry: Arc<Registry>,
+    pub figures: Arc<Figures>,
+    knowledge: RwLock<Arc<KnowledgeSet>>,
+    revision: AtomicU64,
+}
+
+impl Ingest {
+    /// The rules in force and their revision.
+    pub(crate) fn knowledge(&self) -> (Arc<KnowledgeSet>, u64) {
+        let knowledge = Arc::clone(&self.knowledge.read().unwrap_or_else(PoisonError::into_inner));
+        (knowledge, self.revision.load(Ordering::Acquire))
+    }
+
+    /// Puts other rules into force and tells every agent.
+    pub(crate) fn set_knowledge(&self, knowledge: Arc<KnowledgeSet>) {
+        *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = knowledge;
+        self.revision.fetch_add(1, Ordering::AcqRel);
+        self.registry.tell_all(&Notice::Policy);
+    }
+}
+
+/// Starts the worker.
+pub(crate) fn start(
+    store: Arc<dyn Store>,
+    knowledge: Arc<KnowledgeSet>,
+    registry: Arc<Registry>,
+    figures: Arc<Figures>,
+    changed: Arc<dyn Fn(Changed) + Send + Sync>,
+    stop: watch::Receiver<bool>,
+) -> (Arc<Ingest>, tokio::task::JoinHandle<()>) {
+    let (work, queue) = mpsc::channel(QUEUE);
+    // Revisions grow over restarts too, so that an agent never takes an older policy for the newer one.
+    let revision = u64::try_from(clock::now().as_millis()).unwrap_or(1);
+    let ingest = Arc::new(Ingest {
+        store,
+        work,
+        registry,
+        figures,
+        knowledge: RwLock::new(knowledge),
+        revision: AtomicU64::new(revision),
+    });
+    let worker = Worker {
+        ingest: Arc::clone(&ingest),
+        live: HashMap::new(),
+        deadlines: BTreeSet::new(),
+        deadline_of: HashMap::new(),
+        ticket_numbers: (TicketId(0), 0),
+        wanted_numbers: RESERVE,
+        changed,
+    };
+    (ingest, tokio::spawn(worker.run(queue, stop)))
+}
+
+struct Worker {
+    ingest: Arc<Ingest>,
+    live: HashMap<DeviceId, Live>,
+    deadlines: BTreeSet<(Timestamp, DeviceId)>,
+    deadline_of: HashMap<DeviceId, Timestamp>,
+    /// The next number and how many are left.
+    ticket_numbers: (TicketId, u64),
+    /// So many are reserved at once.
+    wanted_numbers: u64,
+    changed: Arc<dyn Fn(Changed) + Send + Sync>,
+}
+
+/// What one group has to do with one device.
+#[derive(Default)]
+struct Todo {
+    batches: Vec<(Incoming, oneshot::Sender<Applied>)>,
+    presence: Option<(Presence, Option<String>)>,
+    time: bool,
+}
+
+impl Worker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Work>, mut stop: watch::Receiver<bool>) {
+        match self.ingest.store.devices_in_motion().await {
+            Ok(devices) => {
+                for device in devices {
+                    self.load(&device).await;
+                    self.schedule(&device, clock::now());
+                }
+            }
+            Err(error) => tracing::error!(error = %error, "findings in motion cannot be read"),
+        }
+        loop {
+            let wait =
+                self.deadlines.first().map_or(Duration::from_secs(3600), |(at, _)| at.since(clock::now()));
+            let mut group = Vec::new();
+            tokio::select! {
+                received = queue.recv_many(&mut group, GROUP) => if received == 0 { return },
+                () = tokio::time::sleep(wait + Duration::from_millis(1)) => {}
+                _ = stop.wait_for(|stop| *stop) => {
+                    // What waits was not acked, and comes again.
+                    return;
+                }
+            }
+            self.handle(group).await;
+        }
+    }
+
+    async fn handle(&mut self, group: Vec<Work>) {
+        let mut todo: BTreeMap<DeviceId, Todo> = BTreeMap::new();
+        for work in group {
+            match work {
+                Work::Batch { device, epoch, first, through, records, received_at, sent_at, reply } => {
+                    let incoming = Incoming { epoch, first, through, records, received_at, sent_at };
+                    todo.entry(device).or_default().batches.push((incoming, reply));
+                }
+                Work::Presence { device, presence, agent_version } => {
+                    todo.entry(device).or_default().presence = Some((presence, agent_version));
+                }
+                Work::Marks { device, reply } => {
+                    let marks = self.load(&device).await.map(|live| live.snapshot.marks.clone());
+                    // A session that ended meanwhile does not need the answer.
+                    let _ = reply.send(marks);
+                }
+                Work::Forget { device } => {
+                    self.live.remove(&device);
+                    self.load(&device).await;
+                    self.schedule(&device, clock::now());
+                }
+            }
+        }
+        let now = clock::now();
+        while let Some((at, device)) = self.deadlines.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.deadline_of.remove(&device);
+            todo.entry(device).or_default().time = true;
+        }
+        if !todo.is_empty() {
+            self.apply(todo).await;
+        }
+        self.forget_oldest();
+    }
+
+    /// Judges and commits a group. A conflict is decided anew with what is stored now, device by device.
+    async fn apply(&mut self, mut todo: BTreeMap<DeviceId, Todo>) {
+        for attempt in 1..=ATTEMPTS {
+            let (knowledge, _) = self.ingest.knowledge();
+            self.reserve().await;
+            let mut plan = CommitPlan::default();
+            let mut observations = 0;
+            let mut stored = BTreeSet::new();
+            for (device, todo) in &todo {
+                if self.load(device).await.is_none() {
+                    continue;
+                }
+                let numbers = &mut self.ticket_numbers;
+                let Some(live) = self.live.get_mut(device) else { continue };
+                let mut draft = live.draft();
+                judge(live, &knowledge, todo, numbers, &mut draft);
+                observations += draft.observations;
+                stored.insert(device.clone());
+                let part = live.finish(draft);
+                if part != DevicePlan::unchanged(device.clone()) {
+                    plan.devices.push(part);
+                }
+            }
+            if self.ticket_numbers.1 == 0 {
+                // More tickets than numbers were reserved for: decide anew with enough of them.
+                self.wanted_numbers = self.wanted_numbers.saturating_mul(8);
+                for device in &stored {
+                    self.live.remove(device);
+                }
+                continue;
+            }
+            let told = announce(&plan, &self.live);
+            let effects: Vec<DeviceId> = plan
+                .devices
+                .iter()
+                .filter(|part| !part.effects.is_empty())
+                .map(|part| part.device.clone())
+                .collect();
+            match self.ingest.store.commit(plan).await {
+                Ok(()) => {
+                    self.committed(todo, &stored, observations);
+                    for device in effects {
+                        self.ingest.registry.tell(&device, Notice::Diagnostics);
+                    }
+                    for change in told {
+                        (self.changed)(change);
+                    }
+                    return;
+                }
+                Err(StoreError::Conflict { what }) if attempt < ATTEMPTS => {
+                    tracing::debug!(what, attempt, "somebody else was first; deciding anew");
+                    for device in &stored {
+                        self.live.remove(device);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = %error, devices = stored.len(), "cannot store; agents keep their records");
+                    self.ingest.figures.store_failures.fetch_add(1, Ordering::Relaxed);
+                    for device in &stored {
+                        self.live.remove(device);
+                    }
+                    break;
+                }
+            }
+        }
+        // Dropping the replies says that nothing was stored; time and presence come again.
+        let again = clock::now().plus(Duration::from_secs(2));
+        for (device, todo) in std::mem::take(&mut todo) {
+            for (_, reply) in todo.batches {
+                let _ = reply.send(Applied::NotStored);
+            }
+            self.set_deadline(&device, Some(again));
+        }
+    }
+
+    fn committed(&mut self, todo: BTreeMap<DeviceId, Todo>, stored: &BTreeSet<DeviceId>, observations: u64) {
+        let now = clock::now();
+        let figures = Arc::clone(&self.ingest.figures);
+        figures.commits.fetch_add(1, Ordering::Relaxed);
+        figures.observations.fetch_add(observations, Ordering::Relaxed);
+        for (device, todo) in todo {
+            let is_stored = stored.contains(&device);
+            for (incoming, reply) in todo.batches {
+                if is_stored {
+                    figures.batches.fetch_add(1, Ordering::Relaxed);
+                    figures.records.fetch_add(incoming.records.len() as u64, Ordering::Relaxed);
+                    figures.durable_after(now.since(incoming.received_at));
+                }
+                // A session that ended meanwhile gets its ack as a mark in the next welcome.
+                let _ = reply.send(if is_stored { Applied::Committed } else { Applied::NotStored });
+            }
+            self.schedule(&device, now);
+        }
+    }
+
+    async fn load(&mut self, device: &DeviceId) -> Option<&mut Live> {
+        if !self.live.contains_key(device) {
+            let reopen_since = clock::now().minus(REOPEN_WITHIN);
+            match self.ingest.store.snapshot(device, reopen_since).await {
+                Ok(Some(snapshot)) => {
+                    self.live.insert(device.clone(), Live::new(snapshot));
+                }
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::error!(device = %device, error = %error, "a device cannot be read");
+                    return None;
+                }
+            }
+        }
+        self.live.get_mut(device)
+    }
+
+    async fn reserve(&mut self) {
+        if self.ticket_numbers.1 < self.wanted_numbers {
+            match self.ingest.store.reserve_tickets(self.wanted_numbers).await {
+                Ok(first) => self.ticket_numbers = (first, self.wanted_numbers),
+                Err(error) => tracing::error!(error = %error, "no ticket numbers can be reserved"),
+            }
+        }
+    }
+
+    fn schedule(&mut self, device: &DeviceId, now: Timestamp) {
+        let (knowledge, _) = self.ingest.knowledge();
+        // A deadline that has passed and changed nothing must not keep the worker busy.
+        let soonest = now.plus(Duration::from_millis(50));
+        let deadline = self.live.get(device).and_then(|live| live.deadline(&knowledge));
+        let deadline =
+            deadline.map(|at| if at <= now { now.plus(Duration::from_secs(2)) } else { at.max(soonest) });
+        self.set_deadline(device, deadline);
+    }
+
+    fn set_deadline(&mut self, device: &DeviceId, deadline: Option<Timestamp>) {
+        if let Some(old) = self.deadline_of.remove(device) {
+            self.deadlines.remove(&(old, device.clone()));
+        }
+        if let Some(at) = deadline {
+            self.deadline_of.insert(device.clone(), at);
+            self.deadlines.insert((at, device.clone()));
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.live.len() <= MOST_LIVE {
+            return;
+        }
+        let mut heard: Vec<(Option<Timestamp>, DeviceId)> =
+            self.live.values().map(|live| (live.snapshot.device.last_seen_at, live.id().clone())).collect();
+        heard.sort();
+        for (_, device) in heard.into_iter().take(MOST_LIVE / 10) {
+            if !self.deadline_of.contains_key(&device) {
+                self.live.remove(&device);
+            }
+        }
+    }
+}
+
+fn judge(
+    live: &mut Live,
+    knowledge: &KnowledgeSet,
+    todo: &Todo,
+    numbers: &mut (TicketId, u64),
+    draft: &mut Draft,
+) {
+    if let Some((presence, version)) = &todo.presence {
+        draft.plan.presence = Some(*presence);
+        draft.plan.seen_at = Some(clock::now());
+        live.snapshot.device.presence = Some(*presence);
+        if let Some(version) = version {
+            draft.plan.agent_version = Some(version.clone());
+            live.snapshot.device.agent_version.clone_from(version);
+        }
+    }
+    for (incoming, _) in &todo.batches {
+        live.take_batch(knowledge, incoming, draft);
+    }
+    live.snapshot.device.last_seen_at = draft.plan.seen_at.max(live.snapshot.device.last_seen_at);
+    // Time passes for a device with every batch too: its own clock says how much.
+    live.pass_time(knowledge, clock::now(), draft);
+    let mut next_id = || {
+        let id = numbers.0;
+        *numbers = (TicketId(id.0 + 1), numbers.1.saturating_sub(1));
+        id
+    };
+    live.decide(knowledge, &mut next_id, draft);
+}
+
+fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {
+    plan.devices
+        .iter()
+        .map(|part| Changed {
+            site: live.get(&part.device).and_then(|live| live.snapshot.device.site.clone()),
+            device: part.device.clone(),
+            tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
+        })
+        .collect()
+}

@@ -1,0 +1,69 @@
+//! What the pages see of the rest of the collector: the entries in force, and whether it can do its work.
+
+use crate::knowledge::Knowledge;
+use crate::telemetry::Figures;
+use crate::web::{Health, KnowledgeList, KnowledgeText};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The running knowledge, as pages list it.
+pub(crate) struct Entries {
+    knowledge: Arc<Knowledge>,
+    /// The list that was made last, for the set that it was made of.
+    made: Mutex<Option<(usize, Arc<Vec<KnowledgeText>>)>>,
+}
+
+impl Entries {
+    pub(crate) fn new(knowledge: Arc<Knowledge>) -> Self {
+        Self { knowledge, made: Mutex::new(None) }
+    }
+}
+
+impl KnowledgeList for Entries {
+    fn entries(&self) -> Arc<Vec<KnowledgeText>> {
+        let running = self.knowledge.running();
+        let set = Arc::as_ptr(&running.set).addr();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, list)) = made.as_ref()
+            && *of == set
+        {
+            return Arc::clone(list);
+        }
+        let list: Arc<Vec<KnowledgeText>> =
+            Arc::new(running.set.entries.values().map(KnowledgeText::of).collect());
+        *made = Some((set, Arc::clone(&list)));
+        list
+    }
+}
+
+/// What keeps the collector from doing its work.
+pub(crate) struct Condition {
+    pub knowledge: Arc<Knowledge>,
+    pub figures: Arc<Figures>,
+    /// Failures of the store at the last look; new ones since make the collector not ready.
+    pub seen: Mutex<(u64, u64)>,
+}
+
+impl Health for Condition {
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self
+            .knowledge
+            .problems()
+            .iter()
+            .map(|problem| format!("knowledge refused, the set before it is in force: {problem}"))
+            .collect();
+        let (failures, commits) = (
+            self.figures.store_failures.load(Ordering::Relaxed),
+            self.figures.commits.load(Ordering::Relaxed),
+        );
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // A failure is over when something was committed after it.
+        if failures > seen.0 {
+            *seen = (failures, commits);
+        }
+        if failures > 0 && commits <= seen.1 {
+            problems.push("the store cannot be written; agents keep their records until it can".to_owned());
+        }
+        problems
+    }
+}
