@@ -13,6 +13,7 @@
 //! - A failed write leaves the spool as it was; the caller keeps the payload and tries again. A file that SQLite calls
 //!   damaged is set aside, never deleted, and a new one begins.
 
+use firstline_agent_platform::private_file;
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, SequenceNumber, Timestamp};
 use firstline_proto::convert::encode_record;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -390,11 +391,9 @@ fn write_watermarks(
 
 fn open_database(path: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The folder is 0700 already; a copy of the file made by an administrator should be private too.
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+    // The folder is closed already; a copy of the file made by an administrator should be private too.
+    if let Err(error) = private_file::close_to_others(path) {
+        tracing::warn!(error = %error, "the spool's file mode cannot be set");
     }
     database.busy_timeout(Duration::from_secs(5))?;
     database.pragma_update(None, "journal_mode", "WAL")?;

@@ -1,10 +1,10 @@
 //! Commands of an administrator. They write to the store directly and work while `serve` runs, which notices.
 #![expect(clippy::print_stdout, reason = "the commands' answers to the person who called them")]
 
-use crate::authority::{self, Authority};
+use crate::authority::Authority;
 use crate::cli::{ApiTokenCommand, DeviceCommand, TokenCommand, UserCommand};
 use crate::serve::{Listeners, open_store};
-use crate::{clock, secret, web};
+use crate::{clock, private, secret, web};
 use anyhow::{Context, Result, bail};
 use firstline_collector_store::Store;
 use firstline_collector_store::record::{
@@ -21,7 +21,7 @@ use std::sync::Arc;
 const AGENT_PORT: u16 = 7443;
 
 fn with_store<T>(data: &Path, work: impl AsyncFnOnce(Arc<dyn Store>) -> Result<T>) -> Result<T> {
-    authority::create_private_folder(data)?;
+    private::create_folder(data)?;
     let store = open_store(data, "sqlite")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
@@ -54,7 +54,7 @@ pub(crate) fn token(data: &Path, command: &TokenCommand) -> Result<ExitCode> {
             ),
         },
     };
-    authority::create_private_folder(data)?;
+    private::create_folder(data)?;
     let authority = Authority::open(data)?;
     let token = secret::token()?;
     let now = clock::now();

@@ -4,7 +4,7 @@
 //! Of a signing request only the public key is used: names, extensions and wishes in it are ignored, so a request
 //! cannot ask for more than a device gets.
 
-use crate::{clock, secret};
+use crate::{clock, private, secret};
 use anyhow::{Context, Result, bail};
 use firstline_model::{DeviceId, Timestamp};
 use rcgen::{
@@ -85,10 +85,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, AUTHORITY_LIFETIME)?;
         let certificate = params.self_signed(&key).context("cannot make the authority's certificate")?;
-        create_private_folder(&folder)?;
-        write_private(&key_path, &key.serialize_pem())?;
+        private::create_folder(&folder)?;
+        private::create_file(&key_path, &key.serialize_pem())?;
         // The certificate comes last: its presence says that the key is there.
-        write_private(&certificate_path, &certificate.pem())?;
+        private::create_file(&certificate_path, &certificate.pem())?;
         let certificate = certificate.der().clone();
         let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the new authority cannot issue")?;
         Ok(Self { certificate, issuer })
@@ -178,27 +178,6 @@ fn set_validity(params: &mut CertificateParams, lifetime: Duration) -> Result<()
     Ok(())
 }
 
-/// Makes a folder that only this user may enter.
-pub(crate) fn create_private_folder(path: &Path) -> Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).with_context(|| format!("cannot make the folder {}", path.display()))
-}
-
-/// Writes a new file that only this user may read.
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    file.sync_all().with_context(|| format!("cannot make {} durable", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,13 +194,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Authority::open(folder.path()).unwrap().fingerprint();
         assert_eq!(Authority::open(folder.path()).unwrap().fingerprint(), first);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode =
-                std::fs::metadata(folder.path().join("authority/key.pem")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
+        private::check_closed(&folder.path().join("authority/key.pem")).unwrap();
+        private::check_closed(&folder.path().join("authority")).unwrap();
     }
 
     #[test]

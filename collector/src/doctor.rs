@@ -4,6 +4,7 @@
 use crate::authority::Authority;
 use crate::cli::OutputArgs;
 use crate::knowledge::{self, Knowledge};
+use crate::private;
 use crate::serve::{Listeners, open_store};
 use anyhow::{Context, Result, bail};
 use firstline_collector_store::engines::sqlite;
@@ -44,22 +45,10 @@ pub(crate) fn command(data: &Path, args: &OutputArgs) -> Result<ExitCode> {
 }
 
 fn folder(data: &Path) -> Result<String> {
-    let metadata = std::fs::metadata(data)
-        .with_context(|| format!("{} is not there; start the collector once (serve)", data.display()))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            bail!(
-                "{} may be read by others (mode {mode:o}); run: chmod 700 {}",
-                data.display(),
-                data.display()
-            );
-        }
+    if !data.exists() {
+        bail!("{} is not there; start the collector once (serve)", data.display());
     }
-    #[cfg(not(unix))]
-    let _ = metadata;
+    private::check_closed(data)?;
     Ok(data.display().to_string())
 }
 
@@ -67,6 +56,7 @@ fn authority(data: &Path) -> Result<String> {
     if !data.join("authority/certificate.pem").exists() {
         bail!("there is none yet; start the collector once (serve)");
     }
+    private::check_closed(&data.join("authority/key.pem"))?;
     Ok(format!("sha256:{}", Authority::open(data)?.fingerprint()))
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod doctor;
 mod ingest;
 mod knowledge;
+mod private;
 mod secret;
 mod serve;
 mod site;

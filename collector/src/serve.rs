@@ -1,7 +1,7 @@
 //! `serve`: the order of start and of drain.
 #![expect(clippy::print_stdout, reason = "the lines that say where the collector listens are its interface")]
 
-use crate::authority::{self, Authority, COLLECTOR_NAME};
+use crate::authority::{Authority, COLLECTOR_NAME};
 use crate::cli::ServeArgs;
 use crate::ingest::enroll::Enroller;
 use crate::ingest::listener::{self, Kind};
@@ -11,7 +11,7 @@ use crate::ingest::worker::{self, Changed, Ingest, Work};
 use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
 use crate::web::{self, WebContext};
-use crate::{clock, secret, site};
+use crate::{clock, private, secret, site};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use firstline_collector_store::record::DeviceStatus;
@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, watch};
 
 /// How often changes that other processes made (revocations) are looked for.
@@ -62,7 +63,7 @@ impl Listeners {
 
 pub(crate) fn command(data: &Path, args: &ServeArgs) -> Result<ExitCode> {
     telemetry::start(&args.log);
-    authority::create_private_folder(data)?;
+    private::create_folder(data)?;
     let _lock = lock(data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(serve(data, args))?;
@@ -152,10 +153,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         tokio::spawn(prune(Arc::clone(&store), stop.clone())),
         worker,
     ];
-    let watch = follow_knowledge(&knowledge, &ingest, stop.clone());
-    if let Some((_, task)) = watch {
-        tasks.push(task);
-    }
+    tasks.extend(follow_knowledge(&knowledge, &ingest, stop.clone()));
 
     listeners.write(data)?;
     println!("listening agents {}", listeners.agents);
@@ -325,7 +323,7 @@ fn follow_knowledge(
     knowledge: &Arc<Knowledge>,
     ingest: &Arc<Ingest>,
     mut stop: watch::Receiver<bool>,
-) -> Option<((), tokio::task::JoinHandle<()>)> {
+) -> Option<tokio::task::JoinHandle<()>> {
     let (watch, mut reloads) = match knowledge::watch(Arc::clone(knowledge)) {
         Ok(following) => following,
         Err(error) => {
@@ -355,7 +353,7 @@ fn follow_knowledge(
             }
         }
     });
-    Some(((), task))
+    Some(task)
 }
 
 /// The link for the first administrator, while there is no user.
@@ -371,22 +369,15 @@ async fn setup_link(store: &Arc<dyn Store>, listeners: &Listeners) -> Result<Opt
     Ok(Some(format!("https://{}/setup?token={token}", listeners.web)))
 }
 
-/// SIGTERM or Ctrl-C.
+/// SIGTERM or Ctrl-C. Without handlers the system's way of ending a process stays in force.
 async fn stop_requested() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

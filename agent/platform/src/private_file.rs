@@ -74,6 +74,19 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     Ok(())
 }
 
+/// Closes an existing file to others, such as one that a library created.
+pub fn close_to_others(path: &Path) -> Result<(), PrivateFileError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, private).map_err(failed("close to others", path))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 /// Reads a private file; refuses one that others may read.
 pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
     check_mode(path, 0o600)?;
