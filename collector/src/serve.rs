@@ -14,6 +14,7 @@ use crate::web::{self, WebContext};
 use crate::{clock, private, secret, site};
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use firstline_collector_core::sla::Calendar;
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::{Store, engines};
 use firstline_proto::limits;
@@ -259,6 +260,7 @@ fn pages(
         }),
         changes,
         touched: Arc::new(touched),
+        calendar: Calendar { utc_offset_minutes: 0 },
         metrics: Arc::new(move |text: &mut String| metrics_figures.render(registry.count(), text)),
     })
 }

@@ -9,6 +9,7 @@ mod api;
 mod assets;
 mod caller;
 mod context;
+mod desk;
 mod failure;
 mod guard;
 mod input;

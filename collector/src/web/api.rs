@@ -1,6 +1,7 @@
 //! The REST interface: routes under `/api/v1` together with their OpenAPI document.
 
 mod audit;
+mod change;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod devices;
 mod events;
@@ -61,7 +62,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(findings::list))
         .routes(routes!(findings::suppressions))
         .routes(routes!(tickets::list))
-        .routes(routes!(tickets::one))
+        .routes(routes!(tickets::one, change::change))
         .routes(routes!(tickets::timeline))
         .routes(routes!(knowledge::list))
         .routes(routes!(knowledge::one))

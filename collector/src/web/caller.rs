@@ -2,7 +2,7 @@
 
 use crate::web::context::{Site, Web};
 use crate::web::failure::{Failure, PageFailure};
-use crate::web::session::{FormToken, IDLE, SessionSecret, hex, secret_hash};
+use crate::web::session::{FormToken, SessionSecret, hex, secret_hash};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -119,11 +119,8 @@ pub(super) async fn identify(web: &Site, headers: &HeaderMap) -> Result<Option<C
     }
     let Some(secret) = SessionSecret::of_request(headers) else { return Ok(None) };
     let (hash, now) = (secret.hash(), web.now());
+    // The store answers with living sessions of enabled users only.
     let Some((session, user)) = web.store().session(&hash, now).await? else { return Ok(None) };
-    if user.disabled || now >= session.expires_at || now.since(session.used_at) >= IDLE {
-        web.store().end_session(&hash).await?;
-        return Ok(None);
-    }
     let through = Through::Session { hash, token: secret.form_token(), expires_at: session.expires_at };
     Ok(Some(Caller { actor: user.name, role: user.role, site: user.site, through }))
 }

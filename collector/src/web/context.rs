@@ -3,6 +3,7 @@
 use crate::web::password::Passwords;
 use crate::web::throttle::Throttle;
 use firstline_collector_core::knowledge::{Cause, KnowledgeEntry, Level};
+use firstline_collector_core::sla::Calendar;
 use firstline_collector_store::Store;
 use firstline_model::{DeviceId, TicketId, Timestamp};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(crate) struct WebContext {
     pub(crate) changes: broadcast::Sender<Change>,
     /// Told when a person changed a device's tickets or asked it for a test, after that was stored.
     pub(crate) touched: Arc<dyn Fn(&DeviceId) + Send + Sync>,
+    /// The business hours of the desk, for the SLA clock.
+    pub(crate) calendar: Calendar,
     /// Appends further figures in Prometheus' text format.
     pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }

@@ -6,7 +6,7 @@ use crate::web::failure::Failure;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use firstline_collector_store::record::{DeviceStatus, Totals};
+use firstline_collector_store::record::Totals;
 use std::fmt::Write;
 
 /// `GET /healthz`: the process serves requests. Says nothing of the store, so that a broken disk does not get the
@@ -39,8 +39,7 @@ pub(super) async fn metrics(State(web): State<Web>, caller: Caller) -> Result<Re
 
 fn figures(totals: &Totals) -> String {
     let mut text = String::new();
-    let devices: Vec<_> =
-        totals.devices.iter().map(|(status, count)| (status_text(*status), *count)).collect();
+    let devices: Vec<_> = totals.devices.iter().map(|(status, count)| (status.as_str(), *count)).collect();
     gauge(&mut text, "firstline_devices", "Devices by status.", "status", &devices);
     let tickets: Vec<_> = totals.tickets.iter().map(|(state, count)| (state.as_str(), *count)).collect();
     gauge(&mut text, "firstline_tickets", "Tickets by state.", "state", &tickets);
@@ -62,15 +61,5 @@ fn gauge(text: &mut String, name: &str, help: &str, label: &str, values: &[(&str
             "" => writeln!(text, "{name} {count}"),
             label => writeln!(text, "{name}{{{label}=\"{value}\"}} {count}"),
         };
-    }
-}
-
-/// A device's standing in JSON, figures and pages.
-pub(super) const fn status_text(status: DeviceStatus) -> &'static str {
-    match status {
-        DeviceStatus::Active => "active",
-        DeviceStatus::Revoked => "revoked",
-        DeviceStatus::Retired => "retired",
-        DeviceStatus::Quarantined => "quarantined",
     }
 }

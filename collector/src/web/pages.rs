@@ -8,6 +8,7 @@ pub(super) mod knowledge;
 pub(super) mod setup;
 pub(super) mod sign_in;
 pub(super) mod ticket;
+pub(super) mod ticket_action;
 
 use crate::web::assets;
 use crate::web::caller::Caller;
@@ -17,7 +18,6 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use firstline_collector_core::ticket::{Ticket, TicketState};
-use firstline_collector_store::record::Role;
 use firstline_model::Timestamp;
 
 /// What a page handler gives back.
@@ -57,21 +57,12 @@ impl Frame {
     fn of(caller: &Caller, section: &'static str, title: &str) -> Self {
         let user = Signed {
             name: Shown::line(&caller.actor),
-            role: role_text(caller.role),
+            role: caller.role.as_str(),
             site: caller.site.as_deref().map(Shown::line),
             form_token: caller.form_token().to_owned(),
             sees_audit: caller.require_whole_fleet_admin().is_ok(),
         };
         Self { section, user: Some(user), ..Self::anonymous(title) }
-    }
-}
-
-pub(super) const fn role_text(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "viewer",
-        Role::Technician => "technician",
-        Role::Manager => "manager",
-        Role::Admin => "admin",
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn table() -> Vec<(&'static str, Access, MethodRouter<Web>)> {
         ("/devices", Person, get(pages::devices::list)),
         ("/devices/{id}", Person, get(pages::device::show)),
         ("/tickets/{id}", Person, get(pages::ticket::show)),
+        ("/tickets/{id}/actions", Person, post(pages::ticket_action::apply)),
         ("/knowledge", Person, get(pages::knowledge::list)),
         ("/knowledge/{code}", Person, get(pages::knowledge::show)),
         ("/audit", Person, get(pages::audit::list)),

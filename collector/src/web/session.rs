@@ -10,8 +10,6 @@ use std::time::Duration;
 
 /// `__Host-` binds the cookie to this host, the whole site and HTTPS.
 pub(super) const COOKIE: &str = "__Host-firstline";
-/// A session that is not used for so long is over.
-pub(super) const IDLE: Duration = Duration::from_hours(8);
 /// A session is over after this time in any case.
 pub(super) const LIFETIME: Duration = Duration::from_hours(7 * 24);
 

@@ -30,10 +30,6 @@ impl Shown {
         self.0.is_empty()
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     fn build(text: &str, map: impl Fn(char) -> char) -> Self {
         let mut shown: String = text.chars().take(Self::MAX_CHARACTERS).map(map).collect();
         if text.chars().nth(Self::MAX_CHARACTERS).is_some() {
@@ -62,8 +58,8 @@ mod tests {
 
     #[test]
     fn characters_that_deceive_are_made_visible() {
-        assert_eq!(Shown::line("a\u{202E}b\0c\u{1b}[31m\nd").as_str(), "a\u{FFFD}b\u{FFFD}c\u{FFFD}[31m d");
-        assert_eq!(Shown::lines("one\ntwo").as_str(), "one\ntwo");
-        assert_eq!(Shown::line(&"x".repeat(5_000)).as_str().chars().count(), 2_001);
+        assert_eq!(Shown::line("a\u{202E}b\0c\u{1b}[31m\nd").0, "a\u{FFFD}b\u{FFFD}c\u{FFFD}[31m d");
+        assert_eq!(Shown::lines("one\ntwo").0, "one\ntwo");
+        assert_eq!(Shown::line(&"x".repeat(5_000)).0.chars().count(), 2_001);
     }
 }

@@ -1,3 +1,9 @@
 //! The router as a whole, called without a network.
 
+mod access;
+mod desk;
+mod hostile;
 mod interface;
+mod lists;
+mod sign_in;
+mod support;

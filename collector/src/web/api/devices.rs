@@ -53,13 +53,8 @@ pub(super) async fn list(
 }
 
 fn status_of(text: &str) -> Result<DeviceStatus, Failure> {
-    match text {
-        "active" => Ok(DeviceStatus::Active),
-        "revoked" => Ok(DeviceStatus::Revoked),
-        "retired" => Ok(DeviceStatus::Retired),
-        "quarantined" => Ok(DeviceStatus::Quarantined),
-        _ => Err(Failure::bad_request("status must be active, revoked, retired or quarantined")),
-    }
+    let known = "status must be active, revoked, retired or quarantined";
+    DeviceStatus::from_text(text).ok_or_else(|| Failure::bad_request(known))
 }
 
 /// One device with its newest values and its findings.

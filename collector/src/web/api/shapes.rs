@@ -1,7 +1,6 @@
 //! The JSON of devices, findings and values. Written apart from the types of the store, because these shapes are
 //! a promise to others.
 
-use crate::web::operations::status_text;
 use crate::web::session::hex;
 use firstline_collector_core::finding::Finding;
 use firstline_collector_store::record::{AuditEntry, Device, DeviceFinding, LatestContent, LatestValue};
@@ -71,7 +70,7 @@ impl From<&Device> for DeviceJson {
             id: device.id.to_string(),
             hostname: device.hostname.clone(),
             site: device.site.clone(),
-            status: status_text(device.status).to_owned(),
+            status: device.status.as_str().to_owned(),
             presence: device.presence.map(|presence| presence.to_string()),
             tags: device.tags.clone(),
             facts: json(&device.facts),

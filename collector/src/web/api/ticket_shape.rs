@@ -163,23 +163,22 @@ pub(in crate::web) fn actor(actor: &Actor) -> &str {
     }
 }
 
-/// Whether a due time passed before what it asks for happened.
+/// Whether a due time passed before what it asks for happened. On hold the clock stands: what was not late when the
+/// ticket was put on hold is not late now. What was cancelled is over.
 pub(in crate::web) fn is_breached(ticket: &Ticket, now: Timestamp) -> bool {
-    let late =
-        |due: Option<Timestamp>, done: Option<Timestamp>| due.is_some_and(|due| done.unwrap_or(now) > due);
-    let stopped = match ticket.state {
-        TicketState::OnHold | TicketState::Cancelled => true,
+    let clock = match ticket.state {
+        TicketState::OnHold => ticket.pauses.last().map_or(now, |pause| pause.from),
+        TicketState::Cancelled => ticket.updated_at,
         TicketState::New
         | TicketState::Assigned
         | TicketState::InProgress
         | TicketState::Resolved
-        | TicketState::Closed => false,
+        | TicketState::Closed => now,
     };
-    let response_done = ticket.responded_at.or(ticket.resolved_at);
-    // On hold the clock stands: what was not late when it was put there is not late now.
-    let now_or_hold = if stopped { Some(ticket.updated_at) } else { None };
-    late(ticket.response_due, response_done.or(now_or_hold))
-        || late(ticket.resolution_due, ticket.resolved_at.or(now_or_hold))
+    let late =
+        |due: Option<Timestamp>, done: Option<Timestamp>| due.is_some_and(|due| done.unwrap_or(clock) > due);
+    late(ticket.response_due, ticket.responded_at.or(ticket.resolved_at))
+        || late(ticket.resolution_due, ticket.resolved_at)
 }
 
 /// Hostnames of devices, each looked up once.

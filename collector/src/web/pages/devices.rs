@@ -5,7 +5,6 @@ use crate::web::api;
 use crate::web::caller::Caller;
 use crate::web::context::Web;
 use crate::web::input::{Query, given, page};
-use crate::web::operations::status_text;
 use crate::web::shown::Shown;
 use crate::web::units;
 use askama::Template;
@@ -101,7 +100,7 @@ impl DeviceRow {
             site: Shown::line(device.site.as_deref().unwrap_or_default()),
             presence,
             presence_class,
-            status: (device.status != DeviceStatus::Active).then(|| status_text(device.status)),
+            status: (device.status != DeviceStatus::Active).then(|| device.status.as_str()),
             seen: String::new(),
             system: Shown::line(format!("{} {}", fact("os"), fact("os_version")).trim()),
             model: Shown::line(format!("{} {}", fact("manufacturer"), fact("model")).trim()),

@@ -1,5 +1,6 @@
 //! The worked ticket on one screen.
 
+use super::ticket_action::Actions;
 use super::{Frame, PageResult, SlaView, TicketRow, render, safe_link, sla};
 use crate::web::api;
 use crate::web::caller::Caller;
@@ -44,6 +45,7 @@ struct TicketPage {
     changes: Vec<(String, Shown)>,
     children: Vec<TicketRow>,
     timeline: Vec<TimelineRow>,
+    actions: Option<Actions>,
 }
 
 struct EvidenceRow {
@@ -121,6 +123,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         changes: ticket.changes.iter().map(|c| (units::moment(c.at), Shown::line(&c.what))).collect(),
         children,
         timeline: timeline.iter().rev().map(TimelineRow::of).collect(),
+        actions: Actions::of(&ticket, &caller),
     };
     render(StatusCode::OK, &page)
 }
