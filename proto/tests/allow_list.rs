@@ -26,7 +26,6 @@ const ALLOWED: &[&str] = &[
     "Directive.policy",
     "Directive.run_diagnostic",
     "Policy.directory_depth",
-    "Policy.heartbeat_s",
     "Policy.probe_intervals",
     "Policy.revision",
     "Policy.triggers",

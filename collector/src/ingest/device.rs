@@ -99,7 +99,9 @@ impl Live {
             if seq > known && !payload.is_empty() {
                 match decode_record(payload) {
                     Ok(observations) => {
-                        for observation in observations {
+                        for mut observation in observations {
+                            // Nothing is seen after it was sent; a clock that says so would make what follows look old.
+                            observation.observed_at = observation.observed_at.min(batch.sent_at);
                             self.take(knowledge, observation, batch.received_at, draft);
                         }
                     }

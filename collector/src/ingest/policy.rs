@@ -38,7 +38,6 @@ pub(crate) fn policy_for(knowledge: &KnowledgeSet, device: &DeviceTraits, revisi
     triggers.dedup();
     v1::Policy {
         revision,
-        heartbeat_s: 60,
         probe_intervals: intervals
             .into_iter()
             .map(|(probe, interval)| v1::ProbeInterval {
@@ -121,5 +120,57 @@ fn walk(condition: &Condition, component: ComponentKind, triggers: &mut Vec<v1::
         Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => {
             walk(part, component, triggers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::Knowledge;
+    use firstline_model::DeviceId;
+
+    fn policy(overrides: &[(&str, &str)]) -> v1::Policy {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in overrides {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let knowledge = Knowledge::open(folder.path()).unwrap();
+        assert!(knowledge.problems().is_empty(), "{:?}", knowledge.problems());
+        let device = DeviceTraits {
+            device: DeviceId::new("pc-1").unwrap(),
+            site: None,
+            tags: Vec::new(),
+            device_class: None,
+        };
+        policy_for(&knowledge.running().set, &device, 1)
+    }
+
+    fn levels(policy: &v1::Policy, metric: &str) -> Vec<f64> {
+        policy
+            .triggers
+            .iter()
+            .filter(|trigger| trigger.metric == metric)
+            .map(|trigger| trigger.level)
+            .collect()
+    }
+
+    #[test]
+    fn levels_of_breach_and_of_recovery_reach_the_agent_once() {
+        let levels = levels(&policy(&[]), semconv::FILESYSTEM_UTILIZATION);
+        assert_eq!(levels, [0.8, 0.9, 0.98]);
+    }
+
+    #[test]
+    fn a_short_hold_makes_the_probe_run_often_enough_and_no_more_often_than_allowed() {
+        assert!(policy(&[]).probe_intervals.iter().all(|i| i.interval_s >= 5));
+        let short = policy(&[("p.toml", "override = \"prn.stopped\"\n[detect]\nfor = \"1s\"\n")]);
+        let printer = short.probe_intervals.iter().find(|i| i.probe == "printer").unwrap();
+        assert_eq!(printer.interval_s, 5);
+    }
+
+    #[test]
+    fn a_disabled_entry_asks_for_nothing() {
+        let off = policy(&[("off.toml", "override = \"fs.space\"\nenabled = false\n")]);
+        assert_eq!(levels(&off, semconv::FILESYSTEM_UTILIZATION), Vec::<f64>::new());
     }
 }

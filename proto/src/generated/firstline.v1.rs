@@ -20,15 +20,12 @@ pub mod directive {
 pub struct Policy {
     #[prost(uint64, tag = "1")]
     pub revision: u64,
-    /// Seconds between steady batches; 5 to 86400.
-    #[prost(uint32, tag = "2")]
-    pub heartbeat_s: u32,
-    #[prost(message, repeated, tag = "3")]
+    #[prost(message, repeated, tag = "2")]
     pub probe_intervals: ::prost::alloc::vec::Vec<ProbeInterval>,
-    #[prost(message, repeated, tag = "4")]
+    #[prost(message, repeated, tag = "3")]
     pub triggers: ::prost::alloc::vec::Vec<Trigger>,
     /// How deep names of directories may be shown; 0 to 4.
-    #[prost(uint32, tag = "5")]
+    #[prost(uint32, tag = "4")]
     pub directory_depth: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
                 let agent = SimulatedAgent::enroll(&url, &authority, &format!("sim-{number:04}")).await?;
                 let mut epoch = [0; 16];
                 epoch[..8].copy_from_slice(&number.to_be_bytes());
-                Ok::<_, anyhow::Error>(agent.stream(epoch).await?)
+                agent.stream(epoch).await
             };
             let stream = ready.await;
             connected.wait().await;

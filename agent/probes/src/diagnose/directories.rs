@@ -96,7 +96,7 @@ fn report(
     before: Option<&Look>,
     space: Option<Space>,
 ) -> Examined {
-    let all: Vec<Entry> = walk
+    let mut all: Vec<Entry> = walk
         .directories
         .iter()
         .map(|(path, &bytes)| Entry {
@@ -107,6 +107,7 @@ fn report(
                 .filter(|growth| !walk.cut_off || *growth > 0.0),
         })
         .collect();
+    all.extend(direct_files(walk));
     let mut shown: Vec<&Entry> = all.iter().filter(|entry| !dominated(entry, &all)).collect();
     shown.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.path.cmp(&other.path)));
     shown.truncate(SHOWN);
@@ -126,6 +127,13 @@ fn report(
                 at(mount_point, &entry.path),
                 readable(entry.growth.unwrap_or(0.0)),
                 span(since.unwrap_or_default()),
+                readable(entry.bytes as f64)
+            ),
+        ),
+        (None, Some(entry)) if entry.path == DIRECT => (
+            DiagnosticOutcome::Ok,
+            format!(
+                "Files that lie directly in {mount_point} hold {}, more than any folder there.{full}",
                 readable(entry.bytes as f64)
             ),
         ),
@@ -158,6 +166,22 @@ fn report(
         ("compared_with_s", since.map(|since| Value::from(since.as_secs_f64()))),
     ]);
     Examined::new(outcome, summary, facts)
+}
+
+/// The path under which files that lie in no folder of the file system are summed.
+const DIRECT: &str = "/";
+
+/// What lies in no folder, when it is a tenth of everything or more: a file system can be full of one large file.
+fn direct_files(walk: &Walk) -> Option<Entry> {
+    let in_folders: u64 = walk
+        .directories
+        .iter()
+        .filter(|(path, _)| path.matches('/').count() == 1)
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let bytes = walk.total.saturating_sub(in_folders);
+    let worth_naming = bytes > 0 && bytes.saturating_mul(10) >= walk.total && !walk.cut_off;
+    worth_naming.then(|| Entry { path: DIRECT.to_owned(), bytes, growth: None })
 }
 
 fn dominated(entry: &Entry, all: &[Entry]) -> bool {
@@ -251,6 +275,15 @@ mod tests {
                 "{place}"
             );
         }
+    }
+
+    #[test]
+    fn one_large_file_outside_of_all_folders_is_named_by_its_place() {
+        let (dir, context) = captured();
+        fs::write(dir.path().join("data/image"), vec![1; 5_000_000]).unwrap();
+        let seen = largest_directories(&context, "/data");
+        assert_eq!(largest(&seen).remove(0).0, "/data/");
+        assert!(seen.summary.contains("directly in /data"), "{}", seen.summary);
     }
 
     #[test]
