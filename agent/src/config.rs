@@ -93,7 +93,10 @@ pub(crate) fn load(path: &Path, required: bool) -> Result<Settings> {
 
 fn parse(text: &str) -> Result<Settings> {
     let config: Config = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error.span().map_or(1, |span| {
+            // Bytes, because a span may end inside of a character.
+            1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
+        });
         anyhow::anyhow!("line {line}: {}", error.message())
     })?;
     let mut settings = Settings::default();
