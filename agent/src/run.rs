@@ -13,7 +13,7 @@ use crate::uplink::{self, Happened, Stream};
 use anyhow::{Context, Result, bail};
 use firstline_agent_core::policy::{self, Policy, Trigger};
 use firstline_agent_platform::{clock, host, private_file, signal};
-use firstline_agent_probes::{Root, diagnose};
+use firstline_agent_probes::{Overrides, Root, diagnose};
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{
     Body, Component, ComponentKind, DiagnosticRequest, Epoch, Observation, Presence, SequenceNumber, Value,
@@ -128,7 +128,7 @@ struct Agent {
     happened: channel::Sender<Happened>,
     lanes: Option<Lanes>,
     policy: Policy,
-    diagnostics: mpsc::SyncSender<(String, DiagnosticRequest, u8)>,
+    diagnostics: mpsc::SyncSender<Asked>,
     answered: VecDeque<String>,
     unspooled: VecDeque<(Vec<u8>, bool)>,
     last_housekeeping: Duration,
@@ -376,7 +376,13 @@ impl Agent {
             return;
         }
         let name = request.name();
-        match self.diagnostics.try_send((request_id.clone(), request, self.policy.directory_depth)) {
+        let asked = Asked {
+            request_id: request_id.clone(),
+            request,
+            directory_depth: self.policy.directory_depth,
+            overrides: self.settings.overrides.clone(),
+        };
+        match self.diagnostics.try_send(asked) {
             Ok(()) => {
                 tracing::info!(request = request_id, test = name, "running a test");
                 self.answered.push_back(request_id);
@@ -435,24 +441,33 @@ impl Agent {
     }
 }
 
+/// A test that waits for its turn, with what was in force when it was asked for.
+struct Asked {
+    request_id: String,
+    request: DiagnosticRequest,
+    directory_depth: u8,
+    overrides: Overrides,
+}
+
 /// One thread that runs tests one after the other and hands their reports to the loop like any observation.
 fn start_diagnostics(
     root: &Root,
     state_dir: &Path,
     collected: channel::UnboundedSender<Collected>,
-) -> Result<mpsc::SyncSender<(String, DiagnosticRequest, u8)>> {
-    let (sender, requests) = mpsc::sync_channel::<(String, DiagnosticRequest, u8)>(MOST_DIAGNOSTICS);
+) -> Result<mpsc::SyncSender<Asked>> {
+    let (sender, requests) = mpsc::sync_channel::<Asked>(MOST_DIAGNOSTICS);
     let (root, state_dir) = (root.clone(), state_dir.to_path_buf());
     std::thread::Builder::new()
         .name("diagnostics".to_owned())
         .stack_size(512 << 10)
         .spawn(move || {
-            while let Ok((request_id, request, depth)) = requests.recv() {
+            while let Ok(asked) = requests.recv() {
                 let mut context = firstline_agent_probes::Context::new(root.clone(), wall_clock());
                 context.state_dir = Some(state_dir.clone());
-                context.policy.directory_depth = depth;
-                let mut report = diagnose::run(&request, &context);
-                report.request_id = request_id;
+                context.policy.directory_depth = asked.directory_depth;
+                context.overrides = asked.overrides;
+                let mut report = diagnose::run(&asked.request, &context);
+                report.request_id = asked.request_id;
                 let observation = Observation {
                     component: Component::only(ComponentKind::Agent),
                     observed_at: report.finished_at,
