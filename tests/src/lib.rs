@@ -1,3 +1,24 @@
-//! The harness.
+//! The harness of the end-to-end tests: real collectors and agents as processes of their own, real faults, and
+//! readers that share no code with what they check.
+//!
+//! A test reads as a sentence: start a [`Collector`], enroll an [`Agent`], cause a fault ([`disk`], [`dns`],
+//! [`link`]), wait for the ticket. Nothing waits for a fixed time: everything waits for a condition with
+//! a time limit. Everything that a test starts or mounts ends with the value that stands for it.
 
+pub mod agent;
+pub mod backlog;
+pub mod collector;
+pub mod database;
+pub mod disk;
+pub mod dns;
+pub mod link;
+pub mod needs;
+pub mod office;
+pub mod process;
+pub mod rest;
 pub mod simulated;
+pub mod stranger;
+pub mod wait;
+
+pub use agent::Agent;
+pub use collector::Collector;

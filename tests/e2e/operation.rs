@@ -1,0 +1,119 @@
+//! What an administrator does: set up, watch, change configuration and knowledge while everything runs.
+
+use firstline_tests::agent::probes;
+use firstline_tests::database::number;
+use firstline_tests::wait::{seconds, until};
+use firstline_tests::{Agent, Collector};
+
+#[test]
+fn an_invalid_configuration_is_refused_with_its_line_while_the_old_one_serves() {
+    let mut collector = Collector::started();
+    let agent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    collector.wait_for_device(agent.device());
+
+    agent.write_config(&format!("{}[spool]\nquota = 5\n", probes(&["memory"])));
+    let line = probes(&["memory"]).lines().count() + 2;
+    let refusal = agent.log().wait("the configuration is refused", seconds(15), |text| {
+        text.contains("the one in force stays").then(|| text.to_owned())
+    });
+    assert!(refusal.contains(&format!("line {line}")), "{refusal} does not name line {line}");
+    assert!(refusal.contains("quota"), "{refusal}");
+
+    // It goes on with what it had.
+    let database = collector.database();
+    let query = "SELECT count(*) FROM record";
+    let before = number(&database, query);
+    until("records keep coming", seconds(20), || (number(&database, query) > before).then_some(()));
+
+    agent.write_config(&format!("{}[spool]\nquota_mib = 5\n", probes(&["memory"])));
+    agent.log().wait("a valid one takes effect", seconds(15), |text| {
+        text.contains("configuration reloaded").then_some(())
+    });
+}
+
+#[test]
+fn invalid_knowledge_is_refused_with_its_line_while_the_old_set_serves() {
+    let mut collector = Collector::prepared();
+    // A valid file first, so that something of the administrator's own is at stake.
+    collector.write_knowledge("space.toml", "override = \"fs.space\"\n[detect]\nfor = \"7m\"\n");
+    collector.start();
+    let rest = collector.rest();
+    let shown = || rest.get_json("/api/v1/knowledge/fs.space")["levels"].to_string();
+    assert!(shown().contains("warning after 7 min"), "{}", shown());
+
+    collector.write_knowledge("space.toml", "override = \"fs.space\"\n[detect]\nfor = \"8m\"\nbelov = 0.2\n");
+    let refusal = collector.log().wait("the file is refused", seconds(15), |text| {
+        text.contains("knowledge refused").then(|| text.to_owned())
+    });
+    assert!(refusal.contains("space.toml:4"), "{refusal} does not name file and line");
+    assert!(refusal.contains("belov"), "{refusal}");
+    assert!(shown().contains("warning after 7 min"), "the set before it does not serve: {}", shown());
+    let ready = rest.anonymous().get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("space.toml:4"), "{}", ready.body);
+
+    collector.write_knowledge("space.toml", "override = \"fs.space\"\n[detect]\nfor = \"8m\"\n");
+    until("the valid file takes effect", seconds(15), || {
+        shown().contains("warning after 8 min").then_some(())
+    });
+    assert_eq!(rest.anonymous().get("/readyz").status, 200);
+}
+
+#[test]
+fn the_first_sign_in_link_works_once() {
+    let mut collector = Collector::started();
+    let link = collector.setup_link();
+    let (_, token) = link.split_once("/setup?token=").unwrap();
+    let anybody = collector.rest().anonymous();
+
+    assert_eq!(anybody.get("/").status, 303);
+    assert_eq!(anybody.get("/setup?token=wrong").status, 404);
+    assert_eq!(anybody.get(&format!("/setup?token={token}")).status, 200);
+    let form = |name| [("token", token), ("name", name), ("password", "correct horse battery")];
+    let done = anybody.post_form("/setup", &form("ada"));
+    assert_eq!(done.status, 303, "{}", done.body);
+    let cookie = done.header("set-cookie").unwrap();
+    for attribute in ["Secure", "HttpOnly", "SameSite"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let session = cookie.split(';').next().unwrap();
+    assert_eq!(anybody.ask("GET", "/", &[("cookie", session)], "").status, 200);
+
+    assert_eq!(anybody.get(&format!("/setup?token={token}")).status, 404);
+    assert_eq!(anybody.post_form("/setup", &form("eve")).status, 404);
+    assert_eq!(number(&collector.database(), "SELECT count(*) FROM user"), 1);
+
+    // Neither does a restart print a new one.
+    collector.stop();
+    collector.start();
+    let again = collector.rest().anonymous();
+    assert_eq!(again.get(&format!("/setup?token={token}")).status, 404);
+    let links = collector.answers().into_iter().filter(|line| line.contains("/setup")).count();
+    assert_eq!(links, 0);
+}
+
+#[test]
+fn machines_can_watch_the_collector() {
+    let mut collector = Collector::started();
+    let agent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    collector.wait_for_device(agent.device());
+    let rest = collector.rest();
+    let anybody = rest.anonymous();
+
+    assert_eq!(anybody.get("/healthz").body, "ok\n");
+    let ready = anybody.get("/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+    assert_eq!(anybody.get("/metrics").status, 401);
+    assert_eq!(anybody.get("/api/v1/tickets").status, 401);
+    let figures = until("records are counted", seconds(20), || {
+        let figures = rest.get("/metrics");
+        assert_eq!(figures.status, 200);
+        let value = |name: &str| {
+            let line = figures.body.lines().find(|line| line.starts_with(name))?;
+            line.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        (value("firstline_records_total ")? > 0.0).then(|| figures.body.clone())
+    });
+    assert!(figures.contains("firstline_streams 1"), "{figures}");
+    assert!(figures.contains("firstline_devices{status=\"active\"} 1"), "{figures}");
+}

@@ -1,0 +1,163 @@
+//! An agent of the test's own: data folder, identity, configuration, process.
+
+use crate::collector::Collector;
+use crate::office::Office;
+use crate::process::{self, Log, Process};
+use firstline_agent_probes::PROBES;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// An enrolled agent; it runs after [`Agent::start`] and ends with this value.
+#[derive(Debug)]
+pub struct Agent {
+    /// Removed with this value.
+    _folder: TempDir,
+    data: PathBuf,
+    network: Option<String>,
+    process: Option<Process>,
+    device: String,
+}
+
+/// What the agent keeps of its enrollment.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Identity {
+    /// The device's name.
+    pub device_id: String,
+    /// PKCS #8, PEM.
+    pub private_key: String,
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub authorities: Vec<String>,
+}
+
+impl Agent {
+    /// One that is enrolled with this collector.
+    pub fn enrolled(collector: &Collector) -> Self {
+        Self::enrolled_at(&collector.enrollment_url(&[]))
+    }
+
+    /// One that is enrolled through this address.
+    ///
+    /// # Panics
+    /// When enrollment fails.
+    pub fn enrolled_at(url: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The agent makes it, closed to others.
+        let data = folder.path().join("agent");
+        let output = enroll(&data, url);
+        assert!(output.status.success(), "enroll: {}", String::from_utf8_lossy(&output.stderr));
+        let mut agent = Self { _folder: folder, data, network: None, process: None, device: String::new() };
+        agent.device = agent.identity().device_id;
+        agent
+    }
+
+    /// Stands in this office's network.
+    #[must_use]
+    pub fn in_office(mut self, office: &Office) -> Self {
+        self.network = Some(office.name().to_owned());
+        self
+    }
+
+    /// Runs only these probes, every five seconds; `more` is appended to the configuration.
+    #[must_use]
+    pub fn probing(self, only: &[&str], more: &str) -> Self {
+        self.write_config(&format!("{}\n{more}\n", probes(only)));
+        self
+    }
+
+    /// Writes the configuration file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_config(&self, text: &str) {
+        // As editors do it: never half a file.
+        let fresh = self.data().join("agent.toml.new");
+        std::fs::write(&fresh, text).expect("the configuration can be written");
+        std::fs::rename(fresh, self.data().join("agent.toml")).expect("the configuration can be replaced");
+    }
+
+    /// Starts `run`.
+    pub fn start(&mut self) {
+        let binary = process::binary("firstline-agent");
+        let mut command = match &self.network {
+            Some(network) => {
+                let mut command = process::command("ip");
+                command.args(["netns", "exec", network]).arg(binary);
+                command
+            }
+            None => process::command(binary),
+        };
+        command.arg("run").arg("--data").arg(self.data());
+        self.process = Some(Process::start("the agent", command, &[]));
+    }
+
+    /// The same, started.
+    #[must_use]
+    pub fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.take().expect("the agent runs").kill();
+    }
+
+    /// Asks it to end.
+    pub fn stop(&mut self) {
+        self.process.take().expect("the agent runs").stop();
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Log {
+        &self.process.as_ref().expect("the agent runs").log
+    }
+
+    /// Its name.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its spool.
+    pub fn spool(&self) -> PathBuf {
+        self.data().join("spool.db")
+    }
+
+    /// What it kept of its enrollment.
+    ///
+    /// # Panics
+    /// When it kept nothing.
+    pub fn identity(&self) -> Identity {
+        let text = std::fs::read_to_string(self.data().join("identity.toml")).expect("an identity");
+        toml::from_str(&text).expect("an identity that can be read")
+    }
+}
+
+/// A configuration with only these probes, every five seconds.
+pub fn probes(only: &[&str]) -> String {
+    let each = PROBES.iter().map(|probe| {
+        let setting = if only.contains(&probe.name) { "interval_s = 5" } else { "enabled = false" };
+        format!("[probes.{}]\n{setting}\n", probe.name)
+    });
+    each.collect()
+}
+
+/// Runs `enroll` to its end.
+pub fn enroll(data: &Path, url: &str) -> Output {
+    process::run_with_input(enroll_command(data), url)
+}
+
+/// `enroll`, which reads the address from its standard input.
+pub fn enroll_command(data: &Path) -> Command {
+    let mut command = process::command(process::binary("firstline-agent"));
+    command.arg("enroll").arg("-").arg("--data").arg(data);
+    command
+}

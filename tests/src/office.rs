@@ -1,0 +1,66 @@
+//! An office with one desk: a network namespace whose only wire leads to this machine, which is its gateway.
+//!
+//! Whatever happens on the desk (daemons, ports, print queues) is invisible outside, and the gateway really answers.
+
+use crate::process;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A network namespace; removed with this value. Needs root and iproute2.
+#[derive(Debug)]
+pub struct Office {
+    name: String,
+    wire: String,
+    gateway: Ipv4Addr,
+}
+
+impl Office {
+    /// One with a link, an address and a gateway.
+    ///
+    /// # Panics
+    /// When the system does not give one.
+    pub fn opened() -> Self {
+        let id = std::process::id();
+        // RFC 2544's addresses belong to tests.
+        let third = u8::try_from(id % 250 + 1).unwrap_or(1);
+        let office = Self {
+            name: format!("firstline-{id}"),
+            wire: format!("fl{}", id % 1_000_000),
+            gateway: Ipv4Addr::new(198, 18, third, 1),
+        };
+        let (name, wire, gateway) = (&office.name, &office.wire, office.gateway);
+        for line in [
+            format!("netns add {name}"),
+            format!("link add {wire} type veth peer name eth0 netns {name}"),
+            format!("addr add {gateway}/24 dev {wire}"),
+            format!("link set {wire} up"),
+            format!("-n {name} link set lo up"),
+            format!("-n {name} addr add 198.18.{third}.2/24 dev eth0"),
+            format!("-n {name} link set eth0 up"),
+            format!("-n {name} route add default via {gateway}"),
+        ] {
+            let mut ip = process::command("ip");
+            ip.args(line.split(' '));
+            process::succeed(ip);
+        }
+        office
+    }
+
+    /// The namespace.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// This machine, as seen from the desk.
+    pub fn gateway(&self) -> IpAddr {
+        self.gateway.into()
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        for arguments in [["link", "del", &self.wire], ["netns", "del", &self.name]] {
+            // The wire goes with the namespace if that is quicker.
+            let _ = process::command("ip").args(arguments).stderr(std::process::Stdio::null()).status();
+        }
+    }
+}
