@@ -9,10 +9,15 @@
 
 mod check_targets;
 mod codegen;
+mod drill;
 mod install;
+mod instance;
+mod interrupt;
 mod process;
+mod service;
 mod test;
 mod tidy;
+mod up;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,6 +41,10 @@ enum Task {
     Test(test::Args),
     /// Check the agent for Windows and macOS from this machine
     CheckTargets(check_targets::Args),
+    /// Build both programs, run a collector and this machine's agent until Ctrl-C
+    Up(up::Args),
+    /// Put a harmless real fault into this machine and watch its ticket appear and resolve
+    Drill(drill::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +53,8 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Test(args) => test::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
+        Task::Up(args) => up::run(&args),
+        Task::Drill(args) => drill::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

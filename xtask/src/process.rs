@@ -5,9 +5,10 @@
 //! whenever one changes between `cargo xtask test` and plain `cargo build`.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -90,6 +91,13 @@ impl Process {
         self
     }
 
+    /// Run in a process group of its own: Ctrl-C at the terminal reaches this process only, which then decides.
+    pub(crate) fn apart(mut self) -> Self {
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut self.command, 0);
+        self
+    }
+
     fn announce(&self) {
         if !self.quiet {
             eprintln!("    $ {}", self.shown);
@@ -119,6 +127,39 @@ impl Process {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// Starts it without input, both outputs into `log`, and does not wait.
+    pub(crate) fn start(mut self, log: File) -> Result<Child> {
+        self.announce();
+        let again = log.try_clone().context("cannot share a log file between two outputs")?;
+        self.command
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(again)
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.shown))
+    }
+
+    /// Gives it `text` as its input and returns its standard output; fails as [`Process::read`] does.
+    pub(crate) fn read_with_input(mut self, text: &str) -> Result<String> {
+        self.announce();
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.shown))?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that ends without reading says why by itself.
+            let _ = pipe.write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.shown))?;
+        if !output.status.success() {
+            bail!("`{}` failed: {}", self.shown, String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs and returns its standard output; fails with its standard error when the program does.
