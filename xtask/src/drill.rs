@@ -33,8 +33,8 @@ use crate::workspace;
 
 /// How long the device may take to be online and heard of.
 const ONLINE_LIMIT: Duration = Duration::from_secs(60);
-/// How long ticket and resolution may take beyond their hold times.
-const GRACE: Duration = Duration::from_secs(60);
+/// How long ticket and resolution may take beyond their hold times; services are looked at once a minute.
+const GRACE: Duration = Duration::from_secs(150);
 /// How long the tests of a ticket may take.
 const TESTS_LIMIT: Duration = Duration::from_secs(45);
 const ASK_EVERY: Duration = Duration::from_millis(100);

@@ -1,10 +1,11 @@
 //! `cargo xtask up`: from a fresh tree to a running system in one command. The data stays for the next `up`.
 
+use std::fs::{File, TryLockError};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::instance::{self, Binaries, Collector};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.dev { "unoptimised" } else { "release" }
     );
     let binaries = Binaries::build(&root, !args.dev)?;
+    let _lock = lock(&data)?;
     let interrupt = Interrupt::listen()?;
     let mut running = Running { collector: None, agent: None };
     let outcome = serve(args, &data, &binaries, &interrupt, &mut running);
@@ -55,6 +57,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         // It never returns otherwise: a task that serves ends by a signal or by a failure.
         other => other.and(stopped),
+    }
+}
+
+/// One `up` per data folder: a second one would take the logs away from the first.
+fn lock(data: &Path) -> Result<File> {
+    instance::private_folder(data)?;
+    let path = data.join("up.lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another `cargo xtask up` uses {}; stop it first, or choose another --data", data.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 
@@ -91,7 +109,7 @@ fn serve(
     running: &mut Running,
 ) -> Result<()> {
     let (collector_data, agent_data) = (data.join("collector"), data.join("agent"));
-    for folder in [data, &collector_data, &agent_data] {
+    for folder in [&collector_data, &agent_data] {
         instance::private_folder(folder)?;
     }
     let (collector_log, agent_log) = (data.join("collector.log"), data.join("agent.log"));
@@ -274,6 +292,15 @@ mod tests {
         assert!(Identity::read(&path).unwrap().is_none());
         std::fs::write(&path, "collector = 3\n").unwrap();
         assert!(Identity::read(&path).is_err());
+    }
+
+    #[test]
+    fn a_second_up_of_the_same_data_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        assert!(lock(dir.path()).unwrap_err().to_string().contains("stop it first"));
+        drop(first);
+        lock(dir.path()).unwrap();
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::service::{Command, Service};
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The folders of the machine that the agent reads.
-const LINKED: &[&str] = &["proc", "sys", "etc", "dev", "usr", "var"];
+const LINKED: &[&str] = &["proc", "sys", "etc", "usr", "var"];
 
 #[derive(Default)]
 pub(super) struct ServiceFailed {
