@@ -1,14 +1,14 @@
 //! `cargo xtask check-targets`: checks and lints the agent for Windows and macOS from a Linux machine.
 //!
 //! rustup's toolchain holds a standard library for its own host only, so `-Zbuild-std` checks that of the target from
-//! source. What this needs is kept outside the tree, in the cache folder; the check's own output stands in the target
-//! folder beside the normal one. Nothing is run on the targets: a passed check says that the code compiles there.
+//! source. What this needs is kept outside the tree, in the cache folder, and so is the check's own output: a standard
+//! library for each target is too much to build again for every fresh clone. Nothing is run on the targets: a passed check says that the code compiles there.
 
 mod apt_archive;
 mod toolchain;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -83,7 +83,7 @@ pub(crate) fn check(is_strict: bool) -> Result<Outcome> {
         Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
     };
     let root = workspace::root()?;
-    let target_dir = target_dir(&root)?;
+    let target_dir = target_dir()?;
     let mut failed = Vec::new();
     for (target, compiler) in TARGETS.iter().zip(&compilers) {
         println!("{PACKAGE} for {}", target.triple);
@@ -133,10 +133,8 @@ fn lint(toolchain: &Toolchain, compiler: &Compiler, triple: &str) -> Result<Proc
     ]))
 }
 
-fn target_dir(root: &Path) -> Result<PathBuf> {
-    let metadata = workspace::metadata(root)?;
-    let dir = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-    Ok(Path::new(dir).join("targets"))
+fn target_dir() -> Result<PathBuf> {
+    Ok(workspace::cache_dir()?.join("targets"))
 }
 
 fn mingw() -> Result<Compiler> {

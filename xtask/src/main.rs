@@ -7,6 +7,7 @@
     reason = "a command-line program that talks to a person"
 )]
 
+mod bench;
 mod check_targets;
 mod codegen;
 mod drill;
@@ -39,6 +40,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Install what the tests need, then check, lint and run every test
     Test(test::Args),
+    /// Measure figures on this machine with the real programs
+    Bench(bench::Args),
     /// Check the agent for Windows and macOS from this machine
     CheckTargets(check_targets::Args),
     /// Build both programs, run a collector and this machine's agent until Ctrl-C
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Codegen(args) => codegen::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
         Task::Up(args) => up::run(&args),
         Task::Drill(args) => drill::run(&args),

@@ -40,6 +40,11 @@ impl Service {
         &self.name
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.child.as_ref().map(Child::id).with_context(|| format!("the {} was stopped", self.name))
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
