@@ -132,6 +132,8 @@ struct Agent {
     answered: VecDeque<String>,
     unspooled: VecDeque<(Vec<u8>, bool)>,
     last_housekeeping: Duration,
+    /// Why the newest configuration file is not in force.
+    refused: Option<String>,
 }
 
 impl Agent {
@@ -171,6 +173,7 @@ impl Agent {
             answered: VecDeque::new(),
             unspooled: VecDeque::new(),
             last_housekeeping: clock::read().awake,
+            refused: None,
         })
     }
 
@@ -415,11 +418,17 @@ impl Agent {
                 self.settings = settings;
                 tracing::info!("configuration reloaded");
             }
-            Err(error) => tracing::warn!(
-                error = format!("{error:#}"),
-                "the changed configuration is refused; the one in force stays"
-            ),
+            Err(error) => {
+                let error = format!("{error:#}");
+                // One save of a file is several events of its folder.
+                if self.refused.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the changed configuration is refused; the one in force stays");
+                    self.refused = Some(error);
+                }
+                return;
+            }
         }
+        self.refused = None;
     }
 
     async fn stop(mut self) {
