@@ -4,6 +4,7 @@ use firstline_tests::disk::SmallDisk;
 use firstline_tests::dns::DnsServer;
 use firstline_tests::needs::{self, Need};
 use firstline_tests::office::Office;
+use firstline_tests::printer::{self, PrintServer};
 use firstline_tests::wait::{seconds, until};
 use firstline_tests::{Agent, Collector};
 use serde_json::Value as Json;
@@ -75,5 +76,38 @@ fn a_silent_resolver_becomes_one_ticket_that_rules_link_address_and_gateway_out(
 
     dns.start();
     let resolved = collector.ticket("net.dns", "is resolved", seconds(60), is_resolved);
+    assert_eq!(resolved["id"], ticket["id"]);
+}
+
+#[test]
+fn a_paper_jam_becomes_one_ticket_in_plain_words_and_a_cleared_one_resolves_it() {
+    let needs = printer::PROGRAMS.iter().map(|name| Need::Program(name));
+    if !needs::met(&needs.chain([Need::Root, Need::Program("ip")]).collect::<Vec<_>>()) {
+        return;
+    }
+    let office = Office::opened();
+    let printing = PrintServer::started(&office);
+    let mut collector = Collector::prepared()
+        .listening_on(office.gateway())
+        .overriding("prn.error", "for = \"5s\"\nclear = { for = \"5s\" }");
+    collector.start();
+    let agent =
+        Agent::enrolled(&collector).in_office(&office).probing(&["printer"], &printing.overrides()).started();
+    collector.wait_for_device(agent.device());
+    let jam = printing.print_and_jam();
+
+    let ticket = collector.ticket("prn.error", "is worked", seconds(60), is_worked);
+    assert_eq!(ticket["component"]["kind"], "printer");
+    let title = ticket["title"].as_str().unwrap();
+    assert!(title.contains("paper is jammed"), "{title}");
+    let summary = ticket["summary"].as_str().unwrap();
+    assert!(summary.contains("Paper is jammed") && !summary.contains("media-jam"), "{summary}");
+    assert!(ticket["steps"].to_string().contains("pull the paper out"), "{}", ticket["steps"]);
+    assert!(ticket["likely_cause"].to_string().contains("jammed"), "{ticket:#}");
+    let all = collector.rest().get_json("/api/v1/tickets");
+    assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all:#}");
+
+    jam.clear();
+    let resolved = collector.ticket("prn.error", "is resolved", seconds(60), is_resolved);
     assert_eq!(resolved["id"], ticket["id"]);
 }

@@ -19,11 +19,14 @@ fn an_invalid_configuration_is_refused_with_its_line_while_the_old_one_serves() 
     assert!(refusal.contains(&format!("line {line}")), "{refusal} does not name line {line}");
     assert!(refusal.contains("quota"), "{refusal}");
 
-    // It goes on with what it had.
+    // It goes on with what it had, and does not repeat itself.
     let database = collector.database();
     let query = "SELECT count(*) FROM record";
     let before = number(&database, query);
     until("records keep coming", seconds(20), || (number(&database, query) > before).then_some(()));
+
+    let said = agent.log().lines().iter().filter(|line| line.contains("the one in force stays")).count();
+    assert_eq!(said, 1, "one save is one refusal");
 
     agent.write_config(&format!("{}[spool]\nquota_mib = 5\n", probes(&["memory"])));
     agent.log().wait("a valid one takes effect", seconds(15), |text| {

@@ -12,11 +12,11 @@ use tempfile::TempDir;
 /// An enrolled agent; it runs after [`Agent::start`] and ends with this value.
 #[derive(Debug)]
 pub struct Agent {
-    /// Removed with this value.
+    // The order is that of dropping: nothing is deleted under a process that runs.
+    process: Option<Process>,
     _folder: TempDir,
     data: PathBuf,
     network: Option<String>,
-    process: Option<Process>,
     device: String,
 }
 

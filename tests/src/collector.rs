@@ -1,5 +1,6 @@
 //! A collector of the test's own: data folder, free ports, commands, and what it knows over REST.
 
+use crate::database;
 use crate::process::{self, Process};
 use crate::rest::Rest;
 use crate::wait::{seconds, until_ok};
@@ -15,9 +16,10 @@ const READY: Duration = Duration::from_secs(30);
 /// A collector; it runs after [`Collector::start`] and ends with this value.
 #[derive(Debug)]
 pub struct Collector {
+    // The order is that of dropping: nothing is deleted under a process that runs.
+    process: Option<Process>,
     data: TempDir,
     host: IpAddr,
-    process: Option<Process>,
     listeners: Option<(SocketAddr, SocketAddr)>,
     setup_link: Option<String>,
     token: Option<String>,
@@ -211,7 +213,7 @@ impl Collector {
             match tickets.into_iter().next() {
                 Some(ticket) if is_so(&ticket) => Ok(ticket),
                 Some(ticket) => Err(format!("the ticket is {ticket:#}")),
-                None => Err(format!("there is no ticket; findings: {}", rest.get("/api/v1/findings").body)),
+                None => Err("there is no ticket".to_owned()),
             }
         })
     }
@@ -223,5 +225,13 @@ impl Collector {
             let device = rest.get_json(&format!("/api/v1/devices/{device}"));
             if device["presence"] == "online" { Ok(()) } else { Err(device.to_string()) }
         });
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.database().exists() {
+            process::say(&format!("--- what the collector knew:\n{}", database::summary(&self.database())));
+        }
     }
 }

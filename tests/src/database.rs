@@ -48,6 +48,10 @@ pub fn spooled(spool: &Path) -> Records {
 
 /// Every record of a device that a collector stored.
 pub fn stored(collector: &Path, device: &str) -> Records {
+    stored_rows(collector, device).into_iter().collect()
+}
+
+fn stored_rows(collector: &Path, device: &str) -> Vec<(RecordName, Vec<u8>)> {
     let query = "SELECT epoch, seq, payload FROM record WHERE device = ?";
     rows(collector, query, [device], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
         .into_iter()
@@ -72,17 +76,74 @@ pub fn openings(collector: &Path, device: &str) -> BTreeMap<(String, String), u6
 /// # Errors
 /// What differs.
 pub fn delivered_exactly_once(spool: &Path, collector: &Path, device: &str) -> Result<usize, String> {
-    let (spooled, stored) = (spooled(spool), stored(collector, device));
+    let (spooled, rows) = (spooled(spool), stored_rows(collector, device));
+    let stored: Records = rows.iter().cloned().collect();
+    let doubled = rows.len() - stored.len();
     let missing = spooled.keys().filter(|name| !stored.contains_key(*name)).count();
     let invented = stored.keys().filter(|name| !spooled.contains_key(*name)).count();
     let changed =
         spooled.iter().filter(|(name, payload)| stored.get(*name).is_some_and(|s| s != *payload)).count();
-    if missing + invented + changed > 0 {
+    if doubled + missing + invented + changed > 0 {
         return Err(format!(
-            "{} records are spooled and {} stored: {missing} missing, {invented} from nowhere, {changed} changed",
+            "{} records are spooled and {} stored: {doubled} doubled, {missing} missing, {invented} from nowhere, \
+             {changed} changed",
             spooled.len(),
-            stored.len()
+            rows.len()
         ));
     }
     Ok(spooled.len())
+}
+
+/// Findings and the latest values of a collector, for the report of a failed test.
+pub fn summary(collector: &Path) -> String {
+    let query = "SELECT 'finding', component_kind || '/' || component_id, rule || ' ' || phase, body FROM finding
+                 UNION ALL SELECT 'latest', component_kind || '/' || component_id, name || ' ' || series, content
+                 FROM latest ORDER BY 1, 2, 3 LIMIT 60";
+    let lines = rows(collector, query, [], |row| {
+        let line: [String; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok(line.join(" ").chars().take(300).collect::<String>())
+    });
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the reader on a spool and a store with these records (sequence number, payload).
+    fn compare(spooled: &[(u64, &str)], stored: &[(u64, &str)]) -> Result<usize, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, store) = (folder.path().join("spool.db"), folder.path().join("collector.db"));
+        let database = Connection::open(&spool).unwrap();
+        database
+            .execute_batch(
+                "CREATE TABLE epoch(id, name); CREATE TABLE record(epoch, seq, payload);
+                 INSERT INTO epoch VALUES(1, x'AA'); INSERT INTO epoch VALUES(2, x'BB');",
+            )
+            .unwrap();
+        for (seq, payload) in spooled {
+            database.execute("INSERT INTO record VALUES(1, ?, ?)", (seq, payload.as_bytes())).unwrap();
+        }
+        let database = Connection::open(&store).unwrap();
+        database.execute_batch("CREATE TABLE record(device, epoch, seq, payload);").unwrap();
+        for (seq, payload) in stored {
+            let row = ("pc", [0xAA_u8].as_slice(), seq, payload.as_bytes());
+            database.execute("INSERT INTO record VALUES(?, ?, ?, ?)", row).unwrap();
+        }
+        delivered_exactly_once(&spool, &store, "pc")
+    }
+
+    #[test]
+    fn what_is_lost_doubled_changed_or_invented_is_seen() {
+        assert_eq!(compare(&[(1, "a"), (2, "b")], &[(1, "a"), (2, "b")]), Ok(2));
+        for (stored, expected) in [
+            (&[(1, "a")][..], "1 missing"),
+            (&[(1, "a"), (2, "x")], "1 changed"),
+            (&[(1, "a"), (2, "b"), (3, "c")], "1 from nowhere"),
+            (&[(1, "a"), (2, "b"), (2, "b")], "1 doubled"),
+        ] {
+            let error = compare(&[(1, "a"), (2, "b")], stored).unwrap_err();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        }
+    }
 }

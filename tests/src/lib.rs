@@ -2,7 +2,7 @@
 //! readers that share no code with what they check.
 //!
 //! A test reads as a sentence: start a [`Collector`], enroll an [`Agent`], cause a fault ([`disk`], [`dns`],
-//! [`link`]), wait for the ticket. Nothing waits for a fixed time: everything waits for a condition with
+//! [`printer`], [`link`]), wait for the ticket. Nothing waits for a fixed time: everything waits for a condition with
 //! a time limit. Everything that a test starts or mounts ends with the value that stands for it.
 
 pub mod agent;
@@ -14,6 +14,7 @@ pub mod dns;
 pub mod link;
 pub mod needs;
 pub mod office;
+pub mod printer;
 pub mod process;
 pub mod rest;
 pub mod simulated;

@@ -221,6 +221,6 @@ impl Drop for Process {
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows the logs of a failed test")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }

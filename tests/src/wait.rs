@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How often a condition that cannot be waited for is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Shorthand, because tests are full of limits.
 pub const fn seconds(count: u64) -> Duration {
