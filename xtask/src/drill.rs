@@ -241,9 +241,10 @@ impl<'a> Drill<'a> {
         let what = format!("a first observation of {kind} {}", id.as_deref().unwrap_or("of any name"));
         self.until(&what, ONLINE_LIMIT, || {
             let detail = self.rest.get(&format!("devices/{device}"))?;
-            let heard = ticket::rows(&detail, "latest")
-                .iter()
-                .any(|latest| is_component(&latest["component"], kind, id.as_deref()));
+            let heard = ticket::rows(&detail, "latest").iter().any(|latest| {
+                let is_named = self.stage.baseline_name.is_none_or(|name| latest["name"] == name);
+                is_named && is_component(&latest["component"], kind, id.as_deref())
+            });
             Ok(heard.then_some(()))
         })?;
         self.voice.say(format!("online: device {device}"));

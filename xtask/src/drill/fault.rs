@@ -52,6 +52,8 @@ pub(super) struct Stage {
     pub component: (&'static str, Option<String>),
     /// The component (kind and id) that the collector must have heard of before the fault comes.
     pub baseline: (&'static str, Option<String>),
+    /// What it must have heard of it, where several probes report the same component.
+    pub baseline_name: Option<&'static str>,
     /// What a person should know about the stage.
     pub notes: Vec<String>,
 }

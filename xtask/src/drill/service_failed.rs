@@ -46,8 +46,9 @@ impl Fault for ServiceFailed {
         let name = format!("firstline-drill-{}", std::process::id());
         let mut stage = Stage {
             component: ("service", Some(name.clone())),
-            // Services that are well are not reported; the same probe reports the system's uptime.
+            // Services that are well are not reported; the same look of the same probe reports the system's uptime.
             baseline: ("os", None),
+            baseline_name: Some("system.uptime"),
             ..Stage::default()
         };
         if runs_systemd() {
