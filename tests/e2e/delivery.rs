@@ -1,13 +1,16 @@
 //! Nothing is lost and nothing is doubled between an agent's spool and the collector's store, whatever dies in between.
 
 use firstline_tests::backlog::{Backlog, drive_name};
-use firstline_tests::database::{delivered_exactly_once, number, openings, stored};
+use firstline_tests::database::{WriteLock, delivered_exactly_once, number, openings, stored};
 use firstline_tests::link::Link;
 use firstline_tests::wait::{seconds, until, until_ok};
 use firstline_tests::{Agent, Collector};
 use std::time::Duration;
 
 const BACKLOG: Backlog = Backlog { records: 6_000, full_drives: 8 };
+
+/// The most records that an agent puts into one batch.
+const BATCH: usize = 1_000;
 
 /// A collector, an agent that reaches it through a link, and a backlog in the agent's spool.
 struct Scene {
@@ -31,6 +34,12 @@ impl Scene {
     /// How many records of the backlog are stored.
     fn arrived(&self) -> usize {
         stored(&self.collector.database(), self.agent.device()).len()
+    }
+
+    /// About how many bytes a full batch of the backlog has.
+    fn batch_bytes(&self) -> usize {
+        let query = "SELECT sum(length(payload) + 3) / count(*) FROM record";
+        usize::try_from(number(&self.agent.spool(), query)).unwrap() * BATCH
     }
 
     fn restart_collector(&mut self) {
@@ -75,6 +84,31 @@ fn a_collector_killed_while_it_stores_loses_and_doubles_nothing() {
     }
     scene.link.heal();
     scene.is_whole();
+}
+
+#[test]
+fn nothing_is_acked_before_it_is_stored() {
+    let mut scene = Scene::with_backlog();
+    let batch = scene.batch_bytes();
+    scene.link.stop_after(batch * 3 / 2);
+    scene.agent.start();
+    scene.link.wait_until_stopped(seconds(30));
+    until("the first batch is stored", seconds(30), || (scene.arrived() > BATCH).then_some(()));
+    // From here on the collector hears but cannot commit. The second batch becomes whole, the third only half.
+    let lock = WriteLock::on(&scene.collector.database());
+    scene.link.stop_after(batch);
+    scene.link.wait_until_stopped(seconds(30));
+    assert!(scene.arrived() < BATCH * 2, "the second batch was stored before the lock");
+    scene.collector.kill();
+    drop(lock);
+    scene.link.cut();
+    scene.link.heal();
+    scene.restart_collector();
+    scene.is_whole();
+    // An agent that holds an ack for more than the collector has says so (and sends it again).
+    let lines = scene.agent.log().lines();
+    let broken = lines.iter().find(|line| line.contains("restored from a backup"));
+    assert!(broken.is_none(), "an ack was not kept: {broken:?}");
 }
 
 #[test]

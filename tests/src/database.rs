@@ -31,6 +31,25 @@ fn rows<T>(
     rows.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
+/// Keeps everybody else from writing to a database until it goes.
+#[derive(Debug)]
+pub struct WriteLock {
+    _database: Connection,
+}
+
+impl WriteLock {
+    /// Waits for its turn and takes the lock.
+    ///
+    /// # Panics
+    /// When it does not get it.
+    pub fn on(path: &Path) -> Self {
+        let database = Connection::open(path).expect("the database can be opened");
+        database.busy_timeout(std::time::Duration::from_secs(5)).expect("a time limit can be set");
+        database.execute_batch("BEGIN IMMEDIATE").expect("the lock is free within 5 s");
+        Self { _database: database }
+    }
+}
+
 /// One number.
 ///
 /// # Panics
