@@ -39,7 +39,7 @@ impl Scene {
     /// About how many bytes a full batch of the backlog has.
     fn batch_bytes(&self) -> usize {
         let query = "SELECT sum(length(payload) + 3) / count(*) FROM record";
-        usize::try_from(number(&self.agent.spool(), query)).unwrap() * BATCH
+        usize::try_from(number(&self.agent.spool(), query)).expect("a size") * BATCH
     }
 
     fn restart_collector(&mut self) {
