@@ -3,6 +3,8 @@
 //! Everything that can wake the loop is one arm of its `select!`, in a deliberate order: stop first, then what the
 //! collector says, then what was collected, then time.
 
+mod diagnostics;
+
 use crate::cli::{Cli, RunArgs};
 use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
 use crate::config::{self, Settings};
@@ -11,19 +13,18 @@ use crate::spool::{Limits, Spool};
 use crate::telemetry;
 use crate::uplink::{self, Happened, Stream};
 use anyhow::{Context, Result, bail};
-use firstline_agent_core::policy::{self, Policy, Trigger};
+use diagnostics::{Asked, Diagnostics};
+use firstline_agent_core::policy::Policy;
 use firstline_agent_platform::{clock, host, private_file, signal};
-use firstline_agent_probes::{Overrides, Root, diagnose};
+use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
-use firstline_model::{
-    Body, Component, ComponentKind, DiagnosticRequest, Epoch, Observation, Presence, SequenceNumber, Value,
-};
+use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
 use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc as channel;
 
@@ -35,8 +36,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 const MOST_UNSPOOLED: usize = 512;
 /// While the spool cannot be written, it is tried this often.
 const SPOOL_RETRY: Duration = Duration::from_secs(2);
-/// Most diagnostics that wait for their turn.
-const MOST_DIAGNOSTICS: usize = 64;
 
 pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
@@ -101,6 +100,7 @@ async fn serve(
     let stop = signal::stop_requested();
     tokio::pin!(stop);
     loop {
+        agent.housekeeping();
         agent.drive();
         let wait = agent.next_wake();
         tokio::select! {
@@ -109,7 +109,7 @@ async fn serve(
             Some(event) = happened.recv() => agent.handle(event),
             Some(found) = collected.recv() => agent.take(found),
             Some(()) = changed.recv() => agent.reload(config_path),
-            () = tokio::time::sleep(wait) => agent.housekeeping(),
+            () = tokio::time::sleep(wait) => {}
         }
     }
     agent.stop().await;
@@ -128,8 +128,7 @@ struct Agent {
     happened: channel::Sender<Happened>,
     lanes: Option<Lanes>,
     policy: Policy,
-    diagnostics: mpsc::SyncSender<Asked>,
-    answered: VecDeque<String>,
+    diagnostics: Diagnostics,
     unspooled: VecDeque<(Vec<u8>, bool)>,
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
@@ -156,7 +155,7 @@ impl Agent {
             }
         }
         let state_dir = data.join("state");
-        let diagnostics = start_diagnostics(&root, &state_dir, collected)?;
+        let diagnostics = Diagnostics::start(&root, &state_dir, collected)?;
         Ok(Self {
             state_dir,
             root,
@@ -170,7 +169,6 @@ impl Agent {
             lanes: None,
             policy: Policy::default(),
             diagnostics,
-            answered: VecDeque::new(),
             unspooled: VecDeque::new(),
             last_housekeeping: clock::read().awake,
             refused: None,
@@ -353,7 +351,7 @@ impl Agent {
     fn obey(&mut self, directive: v1::Directive) {
         match directive.directive {
             Some(v1::directive::Directive::Policy(message)) => {
-                self.policy = policy_from_wire(message);
+                self.policy = uplink::policy(message);
                 tracing::info!(
                     revision = self.policy.revision,
                     triggers = self.policy.triggers.len(),
@@ -364,39 +362,19 @@ impl Agent {
                 }
             }
             Some(v1::directive::Directive::RunDiagnostic(message)) => match diagnostic_from_wire(message) {
-                Ok((request_id, request)) => self.diagnose(request_id, request),
+                Ok((request_id, request)) => {
+                    self.diagnostics.ask(Asked {
+                        request_id,
+                        request,
+                        directory_depth: self.policy.directory_depth,
+                        overrides: self.settings.overrides.clone(),
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(error = %error, "the collector asked for a test that is refused")
                 }
             },
             None => tracing::debug!("the collector asked for something that this version does not know"),
-        }
-    }
-
-    fn diagnose(&mut self, request_id: String, request: DiagnosticRequest) {
-        const REMEMBERED: usize = 256;
-        if self.answered.contains(&request_id) {
-            return;
-        }
-        let name = request.name();
-        let asked = Asked {
-            request_id: request_id.clone(),
-            request,
-            directory_depth: self.policy.directory_depth,
-            overrides: self.settings.overrides.clone(),
-        };
-        match self.diagnostics.try_send(asked) {
-            Ok(()) => {
-                tracing::info!(request = request_id, test = name, "running a test");
-                self.answered.push_back(request_id);
-                if self.answered.len() > REMEMBERED {
-                    self.answered.pop_front();
-                }
-            }
-            // The collector asks again on the next stream.
-            Err(_) => {
-                tracing::warn!(request = request_id, test = name, "too many tests wait; this one is left out")
-            }
         }
     }
 
@@ -450,75 +428,9 @@ impl Agent {
     }
 }
 
-/// A test that waits for its turn, with what was in force when it was asked for.
-struct Asked {
-    request_id: String,
-    request: DiagnosticRequest,
-    directory_depth: u8,
-    overrides: Overrides,
-}
-
-/// One thread that runs tests one after the other and hands their reports to the loop like any observation.
-fn start_diagnostics(
-    root: &Root,
-    state_dir: &Path,
-    collected: channel::UnboundedSender<Collected>,
-) -> Result<mpsc::SyncSender<Asked>> {
-    let (sender, requests) = mpsc::sync_channel::<Asked>(MOST_DIAGNOSTICS);
-    let (root, state_dir) = (root.clone(), state_dir.to_path_buf());
-    std::thread::Builder::new()
-        .name("diagnostics".to_owned())
-        .stack_size(512 << 10)
-        .spawn(move || {
-            while let Ok(asked) = requests.recv() {
-                let mut context = firstline_agent_probes::Context::new(root.clone(), wall_clock());
-                context.state_dir = Some(state_dir.clone());
-                context.policy.directory_depth = asked.directory_depth;
-                context.overrides = asked.overrides;
-                let mut report = diagnose::run(&asked.request, &context);
-                report.request_id = asked.request_id;
-                let observation = Observation {
-                    component: Component::only(ComponentKind::Agent),
-                    observed_at: report.finished_at,
-                    body: Body::Diagnostic(report),
-                };
-                if collected.send(Collected { observations: vec![observation], urgent: true }).is_err() {
-                    return;
-                }
-            }
-        })
-        .context("cannot start the thread for tests")?;
-    Ok(sender)
-}
-
 fn report(sender: &mut Sender, epoch: Epoch, seq: SequenceNumber, len: usize, urgent: bool) {
     if let Err(fault) = sender.handle_spooled(Spooled { epoch, seq, len, urgent }, tick()) {
         tracing::error!(%epoch, %seq, fault = %fault, "a spooled record cannot be delivered");
-    }
-}
-
-fn policy_from_wire(message: v1::Policy) -> Policy {
-    let trigger = |trigger: v1::Trigger| {
-        let pairs = trigger.attributes.chunks_exact(2).take(16);
-        Some(Trigger {
-            component: trigger.component_kind.parse().ok()?,
-            level: trigger.level,
-            attributes: pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
-            metric: trigger.metric,
-        })
-    };
-    Policy {
-        revision: message.revision,
-        intervals: message
-            .probe_intervals
-            .into_iter()
-            .take(64)
-            .map(|i| (i.probe, policy::clamp_interval(Duration::from_secs(u64::from(i.interval_s)))))
-            .collect(),
-        triggers: message.triggers.into_iter().filter_map(trigger).take(policy::MOST_TRIGGERS).collect(),
-        directory_depth: u8::try_from(message.directory_depth)
-            .unwrap_or(u8::MAX)
-            .min(policy::DEEPEST_DIRECTORIES),
     }
 }
 

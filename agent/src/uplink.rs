@@ -6,6 +6,7 @@ pub(crate) mod tls;
 
 use crate::identity::Identity;
 use anyhow::{Context, Result};
+use firstline_agent_core::policy::{self, Policy, Trigger};
 use firstline_delivery::{EpochMark, EpochOffer, Hello, Refusal, Welcome};
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use firstline_proto::{limits, v1};
@@ -231,5 +232,31 @@ pub(crate) fn refusal(message: &v1::Refusal) -> Refusal {
         | v1::RefusalReason::Unspecified => {
             Refusal::Busy { retry_after: Duration::from_secs(u64::from(message.retry_after_s)) }
         }
+    }
+}
+
+/// A policy message within this agent's bounds: what is outside of them is clamped, what is too much is left out.
+pub(crate) fn policy(message: v1::Policy) -> Policy {
+    let trigger = |trigger: v1::Trigger| {
+        let pairs = trigger.attributes.chunks_exact(2).take(16);
+        Some(Trigger {
+            component: trigger.component_kind.parse().ok()?,
+            level: trigger.level,
+            attributes: pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+            metric: trigger.metric,
+        })
+    };
+    Policy {
+        revision: message.revision,
+        intervals: message
+            .probe_intervals
+            .into_iter()
+            .take(64)
+            .map(|i| (i.probe, policy::clamp_interval(Duration::from_secs(u64::from(i.interval_s)))))
+            .collect(),
+        triggers: message.triggers.into_iter().filter_map(trigger).take(policy::MOST_TRIGGERS).collect(),
+        directory_depth: u8::try_from(message.directory_depth)
+            .unwrap_or(u8::MAX)
+            .min(policy::DEEPEST_DIRECTORIES),
     }
 }
