@@ -8,11 +8,12 @@ use firstline_agent_core::policy::{Policy, Trigger};
 use firstline_agent_core::schedule::Schedule;
 use firstline_agent_core::trigger::Triggers;
 use firstline_agent_platform::clock::{self, SleepDetector};
-use firstline_agent_probes::isolate::{Isolated, Outcome, Run};
+use firstline_agent_probes::isolate::{Isolated, Outcome, Run, Runner};
 use firstline_agent_probes::{Context, Overrides, PROBES, Root};
 use firstline_model::{
     Attributes, Body, Component, ComponentKind, Observation, Presence, Timestamp, UnavailableReason, semconv,
 };
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,6 +84,7 @@ struct Lane {
     quick: bool,
     schedule: Schedule,
     probes: Vec<Isolated>,
+    runner: Runner,
     triggers: Triggers,
     sleep: SleepDetector,
     directory_depth: Option<u8>,
@@ -111,6 +113,7 @@ impl Lane {
             quick,
             schedule,
             probes,
+            runner: Runner::default(),
             triggers: Triggers::default(),
             sleep,
             directory_depth: None,
@@ -171,7 +174,7 @@ impl Lane {
     }
 
     fn run_due(&mut self, awake: Duration) -> Option<Collected> {
-        let mut found = Collected { observations: Vec::new(), urgent: false };
+        let mut round = Round::default();
         for due in self.schedule.poll_due(awake) {
             let Some(probe) = self.probes.iter_mut().find(|p| p.descriptor().name == due.probe) else {
                 continue;
@@ -180,28 +183,54 @@ impl Lane {
             let mut context = Context::new(self.start.root.clone(), now);
             context.state_dir = Some(self.start.state_dir.clone());
             context.overrides = self.start.overrides.clone();
+            context.steady = due.steady;
             if let Some(depth) = self.directory_depth {
                 context.policy.directory_depth = depth;
             }
-            let mut run = probe.run(context);
+            let mut run = probe.run_on(&mut self.runner, context);
             let completed = matches!(run.outcome, Outcome::Completed);
             self.schedule.handle_finished(due.probe, completed, run.cpu);
             if !completed {
                 tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
             }
-            let observations = std::mem::take(&mut run.observations);
-            for observation in observations {
+            for observation in std::mem::take(&mut run.observations) {
                 let urgent = self.triggers.is_urgent(&observation);
-                found.urgent |= urgent;
-                if due.steady || urgent {
-                    found.observations.push(observation);
-                }
+                round.add(observation, due.steady, urgent);
             }
             if due.steady {
-                found.observations.extend(about_the_run(due.probe, &run, now));
+                round.add(about_the_run(due.probe, &run, now), true, false);
             }
         }
-        (!found.observations.is_empty()).then_some(found)
+        round.finish()
+    }
+}
+
+/// What the probes that were due together saw.
+#[derive(Default)]
+struct Round {
+    seen: Vec<(Observation, bool)>,
+    urgent: BTreeSet<Component>,
+}
+
+impl Round {
+    /// Takes an observation. In between steady looks, documents are made only when something happened, so they are sent.
+    fn add(&mut self, observation: Observation, steady: bool, urgent: bool) {
+        let happened = !steady && matches!(observation.body, Body::State { .. });
+        if urgent || happened {
+            self.urgent.insert(observation.component.clone());
+        }
+        self.seen.push((observation, steady || urgent || happened));
+    }
+
+    /// What is sent: all of steady looks, and of the others everything about the components that there is news of, so
+    /// that a ticket does not hold a new value beside an old one.
+    fn finish(self) -> Option<Collected> {
+        let Self { seen, urgent } = self;
+        let is_sent = |(observation, wanted): (Observation, bool)| {
+            (wanted || urgent.contains(&observation.component)).then_some(observation)
+        };
+        let observations: Vec<Observation> = seen.into_iter().filter_map(is_sent).collect();
+        (!observations.is_empty()).then_some(Collected { observations, urgent: !urgent.is_empty() })
     }
 }
 
@@ -211,7 +240,7 @@ fn counts_here(trigger: &Trigger) -> bool {
 }
 
 /// The agent's own metrics: how long the probe ran, or that it could not.
-fn about_the_run(probe: &'static str, run: &Run, now: Timestamp) -> Option<Observation> {
+fn about_the_run(probe: &'static str, run: &Run, now: Timestamp) -> Observation {
     let component = Component::only(ComponentKind::Agent);
     let body = match &run.outcome {
         Outcome::Completed => Body::Sample {
@@ -225,7 +254,7 @@ fn about_the_run(probe: &'static str, run: &Run, now: Timestamp) -> Option<Obser
             detail: format!("the probe {}", outcome.as_str()),
         },
     };
-    Some(Observation { component, observed_at: now, body })
+    Observation { component, observed_at: now, body }
 }
 
 /// A presence at a moment.
@@ -241,4 +270,39 @@ pub(crate) fn presence(at: Timestamp, presence: Presence) -> Observation {
 pub(crate) fn wall_clock() -> Timestamp {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(component: &str, value: f64) -> Observation {
+        Observation {
+            component: component.parse().unwrap(),
+            observed_at: Timestamp::from_millis(0),
+            body: Body::Sample { metric: "m".into(), attributes: Attributes::none(), value },
+        }
+    }
+
+    #[test]
+    fn with_news_of_a_component_everything_about_it_is_sent_and_nothing_about_others() {
+        let mut round = Round::default();
+        round.add(sample("filesystem//", 0.1), false, false);
+        round.add(sample("filesystem//home", 0.2), false, false);
+        round.add(sample("filesystem//home", 0.99), false, true);
+        let sent = round.finish().unwrap();
+        assert!(sent.urgent);
+        assert!(sent.observations.iter().all(|o| o.component.id() == "/home"));
+        assert_eq!(sent.observations.len(), 2);
+    }
+
+    #[test]
+    fn a_look_in_between_without_news_sends_nothing_and_a_steady_one_everything() {
+        let mut round = Round::default();
+        round.add(sample("cpu/0", 0.1), false, false);
+        assert!(round.finish().is_none());
+        let mut round = Round::default();
+        round.add(sample("cpu/0", 0.1), true, false);
+        assert!(!round.finish().unwrap().urgent);
+    }
 }

@@ -15,6 +15,9 @@ pub struct Context {
     /// The agent's own folder, the only place that a probe may write to. `None` when the agent has none (a one-off
     /// run from the command line); then nothing is written.
     pub state_dir: Option<PathBuf>,
+    /// A steady look, of which everything is reported; else one in between (see `Descriptor::trigger_interval`), of
+    /// which only news is. What is costly or changes slowly is read in steady looks only.
+    pub steady: bool,
     /// What the policy allows.
     pub policy: Policy,
     /// Where this machine's configuration file points probes somewhere else than usual.
@@ -24,7 +27,14 @@ pub struct Context {
 impl Context {
     /// The circumstances of a run that writes nothing and follows the default policy.
     pub fn new(root: Root, now: Timestamp) -> Self {
-        Self { root, now, state_dir: None, policy: Policy::default(), overrides: Overrides::default() }
+        Self {
+            root,
+            now,
+            state_dir: None,
+            steady: true,
+            policy: Policy::default(),
+            overrides: Overrides::default(),
+        }
     }
 }
 

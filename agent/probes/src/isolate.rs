@@ -1,6 +1,6 @@
 //! Runs a probe so that its panic or hang costs that probe only.
 //!
-//! A run has its own thread. A panic ends the run and the probe is replaced by a fresh one. A hang cannot be ended:
+//! A run is on another thread than its caller. A panic ends the run and the probe is replaced by a fresh one. A hang cannot be ended:
 //! the thread is left behind, the caller gets its answer at the time limit, and no further run of this probe starts
 //! while that thread lives, so a dead network drive costs one thread and not one each minute.
 
@@ -67,6 +67,50 @@ struct Ended {
     outcome: Outcome,
 }
 
+/// A thread that runs probes, one after the other. It is used again and again, because making a thread for each run
+/// costs more than a cheap probe itself. A run that hangs keeps its thread, and the next run gets another.
+#[derive(Debug, Default)]
+pub struct Runner {
+    thread: Option<(mpsc::SyncSender<Job>, JoinHandle<()>)>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Runner {
+    /// Gives the job to the thread, starting one if there is none. `false` when the system gives no thread.
+    fn start(&mut self, job: Job) -> bool {
+        let job = match self.thread.take() {
+            None => job,
+            Some((jobs, thread)) => match jobs.send(job) {
+                Ok(()) => {
+                    self.thread = Some((jobs, thread));
+                    return true;
+                }
+                // The thread is gone, which a panic outside of a probe would explain; the job is still ours.
+                Err(mpsc::SendError(job)) => job,
+            },
+        };
+        let (jobs, waiting) = mpsc::sync_channel::<Job>(1);
+        let spawned =
+            std::thread::Builder::new().name("probes".to_owned()).stack_size(1 << 20).spawn(move || {
+                while let Ok(job) = waiting.recv() {
+                    job();
+                }
+            });
+        let Ok(thread) = spawned else { return false };
+        if jobs.send(job).is_err() {
+            return false;
+        }
+        self.thread = Some((jobs, thread));
+        true
+    }
+
+    /// Leaves the thread to the run that hangs in it; it ends when that run does.
+    fn abandon(&mut self) -> Option<JoinHandle<()>> {
+        self.thread.take().map(|(_, thread)| thread)
+    }
+}
+
 impl Isolated {
     /// A fresh probe of this entry.
     pub fn new(entry: &ProbeEntry) -> Self {
@@ -84,45 +128,27 @@ impl Isolated {
         self.left_behind.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Runs the probe once and waits for it, at most for its time limit.
+    /// Runs the probe once on a thread of its own and waits for it, at most for its time limit.
     pub fn run(&mut self, context: Context) -> Run {
+        self.run_on(&mut Runner::default(), context)
+    }
+
+    /// Runs the probe once on the runner's thread and waits for it, at most for its time limit.
+    pub fn run_on(&mut self, runner: &mut Runner, context: Context) -> Run {
         let begin = Instant::now();
         if self.is_hung() {
             return not_started(begin, "an earlier run hangs still");
         }
         self.left_behind = None;
-        let mut probe = self.probe.take().unwrap_or_else(|| (self.entry.new)());
+        let probe = self.probe.take().unwrap_or_else(|| (self.entry.new)());
         let (sender, ended) = mpsc::sync_channel(1);
-        let spawned = std::thread::Builder::new()
-            .name(format!("probe-{}", self.entry.name))
-            .stack_size(1 << 20)
-            .spawn(move || {
-                let mut sink = Sink::new(context.now);
-                let caught = catch_unwind(AssertUnwindSafe(|| probe.collect(&context, &mut sink)));
-                let ended = match caught {
-                    Ok(()) => {
-                        let (observations, dropped) = sink.into_parts();
-                        let cpu = thread_cpu_time();
-                        Ended { probe: Some(probe), observations, dropped, cpu, outcome: Outcome::Completed }
-                    }
-                    Err(payload) => {
-                        let text = panic_text(payload.as_ref());
-                        // What a panic left of the probe may panic again when it is dropped.
-                        let _ = catch_unwind(AssertUnwindSafe(move || drop(probe)));
-                        let outcome = Outcome::Panicked(text);
-                        Ended {
-                            probe: None,
-                            observations: Vec::new(),
-                            dropped: 0,
-                            cpu: thread_cpu_time(),
-                            outcome,
-                        }
-                    }
-                };
-                // Nobody listens any more when the run came too late.
-                let _ = sender.send(ended);
-            });
-        let Ok(thread) = spawned else { return not_started(begin, "the system gives no thread") };
+        let job = Box::new(move || {
+            // Nobody listens any more when the run came too late.
+            let _ = sender.send(collect(probe, &context));
+        });
+        if !runner.start(job) {
+            return not_started(begin, "the system gives no thread");
+        }
         match ended.recv_timeout(self.descriptor.time_limit) {
             Ok(ended) => {
                 self.probe = ended.probe;
@@ -135,7 +161,7 @@ impl Isolated {
                 }
             }
             Err(_) => {
-                self.left_behind = Some(thread);
+                self.left_behind = runner.abandon();
                 Run {
                     observations: Vec::new(),
                     dropped: 0,
@@ -144,6 +170,25 @@ impl Isolated {
                     outcome: Outcome::TimedOut,
                 }
             }
+        }
+    }
+}
+
+fn collect(mut probe: Box<dyn Probe>, context: &Context) -> Ended {
+    let before = thread_cpu_time();
+    let mut sink = Sink::new(context.now);
+    let caught = catch_unwind(AssertUnwindSafe(|| probe.collect(context, &mut sink)));
+    let cpu = thread_cpu_time().zip(before).map(|(after, before)| after.saturating_sub(before));
+    match caught {
+        Ok(()) => {
+            let (observations, dropped) = sink.into_parts();
+            Ended { probe: Some(probe), observations, dropped, cpu, outcome: Outcome::Completed }
+        }
+        Err(payload) => {
+            let text = panic_text(payload.as_ref());
+            // What a panic left of the probe may panic again when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(probe)));
+            Ended { probe: None, observations: Vec::new(), dropped: 0, cpu, outcome: Outcome::Panicked(text) }
         }
     }
 }
@@ -239,6 +284,34 @@ mod tests {
         GATE.1.notify_all();
         isolated.left_behind.take().unwrap().join().unwrap();
         assert_eq!(isolated.run(context()).outcome, Outcome::Completed);
+    }
+
+    #[test]
+    fn a_runner_is_used_again_and_a_hang_costs_it_its_thread_only() {
+        let mut runner = Runner::default();
+        let mut healthy = Isolated::new(&ProbeEntry { name: "panics", new: || Box::new(Panics(0)) });
+        let mut hanging = Isolated::new(&ProbeEntry { name: "hangs", new: || Box::new(HangsForEver) });
+        assert_eq!(healthy.run_on(&mut runner, context()).outcome, Outcome::Completed);
+        let thread = |runner: &Runner| runner.thread.as_ref().map(|(_, thread)| thread.thread().id());
+        let first = thread(&runner);
+        assert!(matches!(healthy.run_on(&mut runner, context()).outcome, Outcome::Panicked(_)));
+        assert_eq!(thread(&runner), first, "a panic does not cost the thread");
+        assert_eq!(hanging.run_on(&mut runner, context()).outcome, Outcome::TimedOut);
+        assert_eq!(healthy.run_on(&mut runner, context()).outcome, Outcome::Completed);
+        assert_ne!(thread(&runner), first, "a hang does");
+        assert!(matches!(hanging.run_on(&mut runner, context()).outcome, Outcome::NotStarted(_)));
+    }
+
+    /// Waits for what nobody will ever send.
+    struct HangsForEver;
+    impl Probe for HangsForEver {
+        fn descriptor(&self) -> Descriptor {
+            descriptor("hangs", Duration::from_millis(50))
+        }
+        fn collect(&mut self, _: &Context, _: &mut Sink) {
+            let (_sender, receiver) = mpsc::channel::<()>();
+            let _ = receiver.recv();
+        }
     }
 
     #[cfg(unix)]

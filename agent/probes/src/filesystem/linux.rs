@@ -4,7 +4,7 @@ use super::parse::{self, Mount, Sizes};
 use super::select;
 use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, classify};
-use crate::{Context, Due, ProbeError, Root, Sink};
+use crate::{Context, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, ComponentKind, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,15 +12,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 /// More file systems than this are not reported by one run.
 const MAX_FILESYSTEMS: usize = 100;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Source {
     log: KernelLog,
-    slow: Due,
     fstab: BTreeMap<Vec<u8>, bool>,
     seen: BTreeMap<u64, Seen>,
     stopped: BTreeSet<String>,
@@ -47,19 +45,6 @@ struct Round<'a> {
     slow: bool,
 }
 
-impl Default for Source {
-    fn default() -> Self {
-        Self {
-            log: KernelLog::default(),
-            slow: Due::every(Duration::from_secs(55)),
-            fstab: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            stopped: BTreeSet::new(),
-            buffer: Vec::new(),
-        }
-    }
-}
-
 impl Source {
     pub(super) fn collect(&mut self, context: &Context, sink: &mut Sink) {
         let os = Component::only(ComponentKind::Os);
@@ -68,7 +53,7 @@ impl Source {
             return sink.failed(&os, semconv::FILESYSTEM_UTILIZATION, &error);
         }
         let mounts = select::local(parse::mountinfo(&self.buffer));
-        let slow = self.slow.is_due(context.now);
+        let slow = context.steady;
         if slow {
             self.fstab =
                 context.root.read_text("/etc/fstab").map(|text| parse::fstab(&text)).unwrap_or_default();

@@ -20,7 +20,6 @@ const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,Ex
 #[derive(Debug)]
 pub(super) struct Source {
     log: KernelLog,
-    state: Due,
     inventory: Due,
     crash_sought: bool,
     /// Units that failed once: they are reported for as long as they exist, so that their recovery is seen.
@@ -32,7 +31,6 @@ impl Default for Source {
     fn default() -> Self {
         Self {
             log: KernelLog::default(),
-            state: Due::every(Duration::from_secs(55)),
             inventory: Due::every(Duration::from_secs(3600)),
             crash_sought: false,
             followed: BTreeSet::new(),
@@ -43,7 +41,7 @@ impl Default for Source {
 
 impl Source {
     pub(super) fn collect(&mut self, context: &Context, os: &Component, sink: &mut Sink) {
-        let state = self.state.is_due(context.now);
+        let state = context.steady;
         let log = self.kernel_log(&context.root, os, sink);
         if let Some(error) = log.err().filter(|_| state) {
             sink.failed(os, semconv::OS_KERNEL_WARNING, &error);
@@ -51,7 +49,7 @@ impl Source {
         if !std::mem::replace(&mut self.crash_sought, true) {
             crash::collect(context, os, sink);
         }
-        if self.inventory.is_due(context.now) {
+        if state && self.inventory.is_due(context.now) {
             inventory(&context.root, os, sink);
         }
         if state {

@@ -23,7 +23,6 @@ const MAX_COUNTED: usize = 100;
 #[derive(Debug)]
 pub(super) struct Source {
     log: KernelLog,
-    enumeration: Due,
     health: Due,
     drives: Vec<Drive>,
     errors: BTreeMap<(String, Operation), Count>,
@@ -40,7 +39,6 @@ impl Default for Source {
     fn default() -> Self {
         Self {
             log: KernelLog::default(),
-            enumeration: Due::every(Duration::from_secs(55)),
             health: Due::every(Duration::from_secs(30 * 60)),
             drives: Vec::new(),
             errors: BTreeMap::new(),
@@ -52,7 +50,7 @@ impl Default for Source {
 impl Source {
     pub(super) fn collect(&mut self, context: &Context, sink: &mut Sink) {
         let mut changed = false;
-        if self.enumeration.is_due(context.now) {
+        if context.steady {
             match sysfs::drives(&context.root) {
                 Ok(drives) => {
                     let ids =
@@ -71,7 +69,7 @@ impl Source {
             self.report_errors(context.now, sink);
         }
         // A drive that was plugged in is asked at once.
-        if self.health.is_due(context.now) || changed {
+        if context.steady && (self.health.is_due(context.now) || changed) {
             let begin = Instant::now();
             for drive in &self.drives {
                 report_drive(&context.root, drive, begin, sink);
