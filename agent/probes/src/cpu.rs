@@ -23,8 +23,8 @@ impl Probe for Cpu {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "cpu",
-            interval: Duration::from_secs(10),
-            trigger_interval: Some(Duration::from_secs(4)),
+            interval: Duration::from_secs(60),
+            trigger_interval: None,
             time_limit: Duration::from_secs(5),
             cpu_budget: Duration::from_millis(2),
         }

@@ -22,7 +22,7 @@ impl Probe for Memory {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "memory",
-            interval: Duration::from_secs(10),
+            interval: Duration::from_secs(60),
             trigger_interval: Some(Duration::from_secs(4)),
             time_limit: Duration::from_secs(5),
             cpu_budget: Duration::from_millis(2),

@@ -23,6 +23,8 @@ pub(super) struct Source {
     seen: BTreeMap<u64, Seen>,
     stopped: BTreeSet<String>,
     buffer: Vec<u8>,
+    /// `/proc/partitions`, which names devices by their numbers. Read in steady looks.
+    partitions: String,
 }
 
 /// What is known of a mount from earlier runs.
@@ -37,8 +39,6 @@ struct Seen {
 struct Round<'a> {
     context: &'a Context,
     captured: Result<BTreeMap<String, Sizes>, ProbeError>,
-    /// `/proc/partitions`, which names devices by their numbers.
-    partitions: String,
     /// The mount that holds the agent's folder, when a write is to be tried.
     own: Option<u64>,
     /// Whether what changes rarely is read too.
@@ -55,18 +55,13 @@ impl Source {
         let mounts = select::local(parse::mountinfo(&self.buffer));
         let slow = context.steady;
         if slow {
+            self.partitions = context.root.read_text("/proc/partitions").unwrap_or_default();
             self.fstab =
                 context.root.read_text("/etc/fstab").map(|text| parse::fstab(&text)).unwrap_or_default();
         }
         self.read_log(&context.root);
         let own = if slow { own_mount(context, &mounts) } else { None };
-        let round = Round {
-            context,
-            captured: captured_sizes(&context.root),
-            partitions: context.root.read_text("/proc/partitions").unwrap_or_default(),
-            own,
-            slow,
-        };
+        let round = Round { context, captured: captured_sizes(&context.root), own, slow };
         self.seen.retain(|id, _| mounts.iter().any(|mount| mount.id == *id));
         for mount in mounts.iter().take(MAX_FILESYSTEMS) {
             let Ok(component) = Component::new(ComponentKind::Filesystem, mount.name()) else { continue };
@@ -88,7 +83,7 @@ impl Source {
 
     fn report(&mut self, round: &Round<'_>, mount: &Mount, component: &Component, sink: &mut Sink) {
         let context = round.context;
-        let device = device_name(&round.partitions, mount);
+        let device = device_name(&self.partitions, mount);
         let errors = context.root.read_number(&format!("/sys/fs/ext4/{device}/errors_count"));
         let is_readonly = mount.has_option("ro");
         let seen = self.seen.entry(mount.id).or_insert_with(|| Seen {
