@@ -131,7 +131,7 @@ fn nextest(run: &mut Run, packages: &[&str], filter: &[&str]) -> Result<bool> {
     let path = requirements::path_with_nextest()?;
     let (succeeded, lines) = cargo(run)
         .env("PATH", path)
-        .args(["nextest", "run", "--no-tests=pass"])
+        .args(["nextest", "run"])
         .args(packages)
         .args(filter)
         .watch()?;
