@@ -129,12 +129,8 @@ fn e2e(run: &mut Run) -> Result<Verdict> {
 
 fn nextest(run: &mut Run, packages: &[&str], filter: &[&str]) -> Result<bool> {
     let path = requirements::path_with_nextest()?;
-    let (succeeded, lines) = cargo(run)
-        .env("PATH", path)
-        .args(["nextest", "run"])
-        .args(packages)
-        .args(filter)
-        .watch()?;
+    let (succeeded, lines) =
+        cargo(run).env("PATH", path).args(["nextest", "run"]).args(packages).args(filter).watch()?;
     run.counts.add(Counts::of_nextest(&lines));
     Ok(succeeded)
 }
