@@ -149,7 +149,7 @@ impl Agent {
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
         let mut sender = Sender::try_new(config, tick()).context("the delivery settings are refused")?;
         for stored in spool.stored()? {
-            sender.handle_epoch(stored.epoch, stored.watermark);
+            sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
             for (seq, len) in stored.records {
                 report(&mut sender, stored.epoch, seq, len, false);
             }

@@ -60,6 +60,8 @@ pub(crate) struct StoredEpoch {
     pub epoch: Epoch,
     /// Everything through this is acked.
     pub watermark: SequenceNumber,
+    /// The number that its next record would get.
+    pub next: SequenceNumber,
     /// Number and size of each record that is kept.
     pub records: Vec<(SequenceNumber, usize)>,
 }
@@ -147,18 +149,19 @@ impl Spool {
     /// Everything that is kept, oldest epoch first.
     pub(crate) fn stored(&self) -> Result<Vec<StoredEpoch>, SpoolError> {
         self.attempt(|database| {
-            let mut epochs = database.prepare("SELECT id, name, watermark FROM epoch ORDER BY id")?;
+            let mut epochs = database.prepare("SELECT id, name, watermark, next FROM epoch ORDER BY id")?;
             let rows = epochs.query_map([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, u64>(2)?))
+                Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get(2)?, row.get(3)?))
             })?;
             let mut records =
                 database.prepare("SELECT seq, length(payload) FROM record WHERE epoch = ? ORDER BY seq")?;
             rows.map(|row| {
-                let (id, name, watermark) = row?;
+                let (id, name, watermark, next) = row?;
                 let kept = records
                     .query_map([id], |row| Ok((SequenceNumber(row.get(0)?), row.get(1)?)))?
                     .collect::<Result<_, _>>()?;
-                Ok(StoredEpoch { epoch: Epoch(name), watermark: SequenceNumber(watermark), records: kept })
+                let (watermark, next) = (SequenceNumber(watermark), SequenceNumber(next));
+                Ok(StoredEpoch { epoch: Epoch(name), watermark, next, records: kept })
             })
             .collect()
         })

@@ -32,9 +32,10 @@ fn a_full_disk_becomes_one_worked_ticket_and_space_resolves_it() {
     collector.wait_for_device(agent.device());
     disk.fill();
 
-    let ticket = collector.ticket("fs.space", "is worked", seconds(60), is_worked);
+    let place = disk.path().to_str().unwrap().to_owned();
+    let is_ours = |ticket: &Json| ticket["component"]["id"] == place;
+    let ticket = collector.ticket_where("fs.space", is_ours, "is worked", seconds(60), is_worked);
     assert_eq!(ticket["component"]["kind"], "filesystem");
-    assert_eq!(ticket["component"]["id"], disk.path().to_str().unwrap());
     assert_eq!(ticket["device"]["id"], agent.device());
     assert_eq!(ticket["state"], "new");
     let evidence = ticket["evidence"].as_array().unwrap();
@@ -45,7 +46,7 @@ fn a_full_disk_becomes_one_worked_ticket_and_space_resolves_it() {
     assert!(ticket["title"].as_str().unwrap().contains("full"), "{}", ticket["title"]);
 
     disk.empty();
-    let resolved = collector.ticket("fs.space", "is resolved", seconds(60), is_resolved);
+    let resolved = collector.ticket_where("fs.space", is_ours, "is resolved", seconds(60), is_resolved);
     assert_eq!(resolved["id"], ticket["id"]);
 }
 

@@ -205,10 +205,23 @@ impl Collector {
     /// # Panics
     /// After `limit`, or as soon as there is more than one ticket of this rule.
     pub fn ticket(&mut self, rule: &str, what: &str, limit: Duration, is_so: impl Fn(&Json) -> bool) -> Json {
+        self.ticket_where(rule, |_| true, what, limit, is_so)
+    }
+
+    /// As [`Self::ticket`], for the tickets that are meant: the real machine may have faults of its own.
+    pub fn ticket_where(
+        &mut self,
+        rule: &str,
+        is_meant: impl Fn(&Json) -> bool,
+        what: &str,
+        limit: Duration,
+        is_so: impl Fn(&Json) -> bool,
+    ) -> Json {
         let rest = self.rest();
         until_ok(&format!("a ticket {rule} that {what}"), limit, || {
             let found = rest.get_json(&format!("/api/v1/tickets?rule={rule}"));
-            let tickets = found["items"].as_array().cloned().unwrap_or_default();
+            let mut tickets = found["items"].as_array().cloned().unwrap_or_default();
+            tickets.retain(&is_meant);
             assert!(tickets.len() <= 1, "one fault made {} tickets: {tickets:#?}", tickets.len());
             match tickets.into_iter().next() {
                 Some(ticket) if is_so(&ticket) => Ok(ticket),

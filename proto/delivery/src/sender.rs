@@ -130,18 +130,19 @@ impl Sender {
         })
     }
 
-    /// The spool has `epoch`, newer than all reported before, and its persisted watermark. 0 means that nothing
-    /// was acked. Nothing happens when the epoch is known.
-    pub fn handle_epoch(&mut self, epoch: Epoch, watermark: SequenceNumber) {
+    /// The spool has `epoch`, newer than all reported before, with its persisted watermark (0: nothing was acked) and
+    /// the number that its next record would get, which the records that are left may no longer tell. Nothing
+    /// happens when the epoch is known.
+    pub fn handle_epoch(&mut self, epoch: Epoch, watermark: SequenceNumber, next: SequenceNumber) {
         if self.queue(epoch).is_none() {
-            self.queues.push(Queue::new(epoch, watermark));
+            self.queues.push(Queue::new(epoch, watermark, next));
         }
     }
 
     /// A record became durable. When it is refused, its number stays unused or travels as given up, and the driver
     /// does what the fault says.
     pub fn handle_spooled(&mut self, record: Spooled, now: Tick) -> Result<(), SpoolFault> {
-        self.handle_epoch(record.epoch, SequenceNumber(0));
+        self.handle_epoch(record.epoch, SequenceNumber(0), SequenceNumber(1));
         let Some(queue) = self.queue(record.epoch) else { return Ok(()) };
         queue.spooled(record.seq.0, record.len, record.urgent, now)?;
         self.close_when_epoch_waits();

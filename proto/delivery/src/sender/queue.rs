@@ -38,6 +38,8 @@ pub(super) struct Queue {
     pub(super) sent: u64,
     /// The watermark that the spool was told to persist.
     pub(super) persisted: u64,
+    /// The highest number that the spool says it gave out before this process began.
+    given: u64,
     /// Payload bytes above `sent`.
     unsent_bytes: u64,
     /// Records up to here do not wait for company.
@@ -55,7 +57,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(epoch: Epoch, watermark: SequenceNumber) -> Self {
+    pub(super) fn new(epoch: Epoch, watermark: SequenceNumber, next: SequenceNumber) -> Self {
         let acked = watermark.0.min(MAX_SEQUENCE.0);
         Self {
             epoch,
@@ -66,6 +68,7 @@ impl Queue {
             acked,
             sent: acked,
             persisted: acked,
+            given: next.0.saturating_sub(1).min(MAX_SEQUENCE.0),
             unsent_bytes: 0,
             flush_through: 0,
             linger_since: None,
@@ -170,6 +173,11 @@ impl Queue {
 
     /// Makes the offer of a new connection.
     pub(super) fn make_offer(&mut self) -> EpochOffer {
+        if !self.seen && self.given >= self.first {
+            // Everything that was numbered before this process began was given up: only the numbering goes on.
+            self.first = self.given + 1;
+            self.raise_to(self.given);
+        }
         // Acked records that a damaged spool no longer has must not get their numbers given out again.
         if self.persisted >= self.due() + MAX_HOLE {
             self.sizes.clear();

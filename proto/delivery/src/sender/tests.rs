@@ -93,7 +93,7 @@ fn sends_what_waited_at_once_when_connected_and_only_once() {
 #[test]
 fn small_records_wait_for_company_unless_urgent() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(0));
+    sender.handle_epoch(A, SequenceNumber(0), SequenceNumber(1));
     connect(&mut sender, &[(A, 0)], 100, 0);
     spool(&mut sender, A, 1..=2, 1_000);
     spool(&mut sender, A, 3..=3, 2_000);
@@ -168,7 +168,7 @@ fn resends_everything_unacked_after_a_reconnect() {
 #[test]
 fn watermarks_are_handed_out_once_and_only_upwards() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(2));
+    sender.handle_epoch(A, SequenceNumber(2), SequenceNumber(3));
     spool(&mut sender, A, 1..=9, 0);
     connect(&mut sender, &[(A, 2)], 100, 0);
     sent(&mut sender, 0);
@@ -203,7 +203,7 @@ fn silence_while_records_are_in_flight_ends_the_connection() {
 #[test]
 fn an_idle_connection_never_times_out() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(0));
+    sender.handle_epoch(A, SequenceNumber(0), SequenceNumber(1));
     connect(&mut sender, &[(A, 0)], 10, 0);
     assert_eq!(sender.poll_timeout(), None);
     sender.handle_timeout(Tick(1_000_000));
@@ -284,7 +284,7 @@ fn a_rolled_back_spool_stops_instead_of_losing_records_as_duplicates() {
 #[test]
 fn a_restored_collector_gets_the_kept_tail_again() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(9));
+    sender.handle_epoch(A, SequenceNumber(9), SequenceNumber(10));
     spool(&mut sender, A, 4..=12, 0);
     let hello = connect(&mut sender, &[(A, 6)], 100, 0);
     assert_eq!(offered(&hello), [(A, 4, 13)]);
@@ -357,7 +357,7 @@ fn records_that_cannot_travel_under_their_number_are_refused() {
 #[test]
 fn numbers_of_acked_records_that_the_spool_lost_are_not_given_out_again() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(9));
+    sender.handle_epoch(A, SequenceNumber(9), SequenceNumber(10));
     spool(&mut sender, A, 4..=6, 0);
     assert_eq!(offered(&connect(&mut sender, &[(A, 9)], 100, 0)), [(A, 4, 10)]);
     let record = Spooled { epoch: A, seq: SequenceNumber(7), len: 1, urgent: false };
@@ -414,7 +414,7 @@ fn more_epochs_than_a_hello_takes_are_drained_in_turns() {
 #[test]
 fn records_given_up_while_the_agent_was_down_are_no_backlog() {
     let mut sender = sender();
-    sender.handle_epoch(A, SequenceNumber(4));
+    sender.handle_epoch(A, SequenceNumber(4), SequenceNumber(5));
     spool(&mut sender, A, 11..=12, 0);
     assert_eq!(sender.backlog(), (2, 20));
     connect(&mut sender, &[(A, 10)], 100, 0);
@@ -430,4 +430,14 @@ fn an_ack_of_records_that_an_earlier_stream_brought_spares_sending_them() {
     ack(&mut sender, A, 6, 2, 0);
     assert_eq!(sender.in_flight(), 0);
     assert_eq!(sent(&mut sender, 0), [(A, 7, 2)]);
+}
+
+#[test]
+fn numbering_goes_on_when_everything_numbered_was_given_up() {
+    let mut sender = Sender::try_new(SenderConfig::default(), Tick(0)).unwrap();
+    sender.handle_epoch(A, SequenceNumber(0), SequenceNumber(6));
+    let offer = sender.hello().epochs[0];
+    assert_eq!((offer.first_unacked, offer.next), (SequenceNumber(6), SequenceNumber(6)));
+    let record = Spooled { epoch: A, seq: SequenceNumber(6), len: 1, urgent: false };
+    assert_eq!(sender.handle_spooled(record, Tick(0)), Ok(()));
 }

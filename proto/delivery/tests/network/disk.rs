@@ -48,7 +48,7 @@ impl Disk {
     /// Tells a fresh sender what is here.
     pub(crate) fn load(&self, sender: &mut Sender, now: Tick) -> Result<(), String> {
         for (epoch, on_disk) in &self.epochs {
-            sender.handle_epoch(*epoch, SequenceNumber(on_disk.watermark));
+            sender.handle_epoch(*epoch, SequenceNumber(on_disk.watermark), SequenceNumber(on_disk.last + 1));
             for (&seq, payload) in &on_disk.rows {
                 let seq = SequenceNumber(seq);
                 let record = Spooled { epoch: *epoch, seq, len: payload.len(), urgent: false };

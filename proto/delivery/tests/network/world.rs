@@ -226,7 +226,7 @@ impl World {
 
     fn begin_epoch(&mut self) {
         let epoch = self.disk.begin_epoch();
-        self.sender.handle_epoch(epoch, SequenceNumber(0));
+        self.sender.handle_epoch(epoch, SequenceNumber(0), SequenceNumber(1));
     }
 
     fn spool(&mut self, urgent: bool) {
