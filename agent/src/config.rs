@@ -105,25 +105,31 @@ fn parse(text: &str) -> Result<Settings> {
     }
     if let Some(quota) = config.spool.quota_mib {
         if !(1..=1 << 20).contains(&quota) {
-            bail!("spool.quota_mib: {quota} is not between 1 and 1048576");
+            bail!(
+                "line {}: spool.quota_mib: {quota} is not between 1 and 1048576",
+                line_of(text, "quota_mib")
+            );
         }
         settings.spool_quota = quota << 20;
     }
     if let Some(hours) = config.spool.keep_acked_hours {
         if hours > 24 * 30 {
-            bail!("spool.keep_acked_hours: {hours} is more than a month");
+            let line = line_of(text, "keep_acked_hours");
+            bail!("line {line}: spool.keep_acked_hours: {hours} is more than a month");
         }
         settings.keep_acked = Duration::from_secs(hours * 3600);
     }
     for (name, probe) in config.probes {
         if !PROBES.iter().any(|entry| entry.name == name) {
             let known: Vec<&str> = PROBES.iter().map(|entry| entry.name).collect();
-            bail!("probes.{name}: there is no such probe; known are {}", known.join(", "));
+            let line = line_of(text, &format!("probes.{name}"));
+            bail!("line {line}: probes.{name}: there is no such probe; known are {}", known.join(", "));
         }
         if let Some(seconds) = probe.interval_s {
             let wanted = Duration::from_secs(seconds);
             if clamp_interval(wanted) != wanted {
-                bail!("probes.{name}.interval_s: {seconds} is not between 5 and 86400");
+                let line = line_of(text, &seconds.to_string());
+                bail!("line {line}: probes.{name}.interval_s: {seconds} is not between 5 and 86400");
             }
             settings.intervals.insert(name.clone(), wanted);
         }
@@ -134,6 +140,12 @@ fn parse(text: &str) -> Result<Settings> {
     let OverridesConfig { resolv_conf, dns_port, dns_names, cups_server } = config.overrides;
     settings.overrides = Overrides { resolv_conf, dns_port, dns_names, cups_server };
     Ok(settings)
+}
+
+/// The first line that holds `word` outside of a comment: where a value that is well written but out of bounds stands.
+fn line_of(text: &str, word: &str) -> usize {
+    let holds = |line: &str| line.split('#').next().is_some_and(|code| code.contains(word));
+    text.lines().position(holds).map_or(1, |at| at + 1)
 }
 
 /// Watches the folder of the file (editors replace files, so the file itself cannot be watched) and calls `changed`
@@ -177,7 +189,8 @@ mod tests {
         for (text, expected) in [
             ("log = \"info\"\n[probes.toaster]\ninterval_s = 60\n", "no such probe"),
             ("log = \"info\"\nlgo = 3\n", "line 2"),
-            ("[probes.cpu]\ninterval_s = 1\n", "between 5 and 86400"),
+            ("[probes.cpu]\ninterval_s = 1\n", "line 2: probes.cpu.interval_s: 1 is not between 5 and 86400"),
+            ("# quota_mib\n[spool]\nquota_mib = 0\n", "line 3: spool.quota_mib"),
             ("log = \n", "line 1"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());

@@ -79,7 +79,7 @@ pub(crate) fn select(name: Option<&str>) -> Result<Vec<&'static ProbeEntry>> {
 
 /// The circumstances of a run from the command line: nothing is written, this machine's overrides hold.
 pub(crate) fn context(cli: &Cli, root: Option<&Path>) -> Result<Context> {
-    let root = root.map_or_else(Root::system, Root::at);
+    let root = self::root(root)?;
     let mut context = Context::new(root, wall_clock());
     // A person without administrator rights cannot read the data folder, and need not.
     let file = config::path(None, &cli.data_folder());
@@ -87,6 +87,15 @@ pub(crate) fn context(cli: &Cli, root: Option<&Path>) -> Result<Context> {
         context.overrides = config::load(&file, false)?.overrides;
     }
     Ok(context)
+}
+
+/// The running system, or a captured machine whose folder must be there: an empty one would look healthy.
+pub(crate) fn root(given: Option<&Path>) -> Result<Root> {
+    match given {
+        None => Ok(Root::system()),
+        Some(path) if path.is_dir() => Ok(Root::at(path)),
+        Some(path) => bail!("--root {} is not a folder", path.display()),
+    }
 }
 
 /// Runs one probe isolated; says how it ended unless it completed.

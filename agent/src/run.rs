@@ -9,6 +9,7 @@ use crate::cli::{Cli, RunArgs};
 use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
 use crate::config::{self, Settings};
 use crate::identity::{self, Identity};
+use crate::probe;
 use crate::spool::{Limits, Spool};
 use crate::telemetry;
 use crate::uplink::{self, Happened, Stream};
@@ -22,6 +23,7 @@ use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presen
 use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
 use std::collections::VecDeque;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,9 +53,25 @@ pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let root = args.root.clone().map_or_else(Root::system, Root::at);
+    let root = probe::root(args.root.as_deref())?;
+    let _lock = lock(&data)?;
     runtime.block_on(serve(&data, &config_path, root, settings, identity))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One agent per data folder: two would number records in one spool and take each other's stream away.
+fn lock(data: &Path) -> Result<File> {
+    let path = data.join("run.lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another agent runs with {} already; stop it first", data.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
 }
 
 async fn serve(

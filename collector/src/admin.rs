@@ -41,9 +41,9 @@ fn audit(action: &str, subject: impl Into<String>, detail: impl Into<String>) ->
 
 pub(crate) fn token(data: &Path, command: &TokenCommand) -> Result<ExitCode> {
     let TokenCommand::Create { uses, ttl, site, host, json } = command;
+    check_site(site.as_ref())?;
     let address = match host {
-        Some(host) if host.contains(':') => host.clone(),
-        Some(host) => format!("{host}:{AGENT_PORT}"),
+        Some(host) => agent_address(host)?,
         None => match Listeners::read(data) {
             Some(listeners) if !listeners.agents.ip().is_unspecified() => listeners.agents.to_string(),
             Some(_) => bail!(
@@ -77,6 +77,45 @@ pub(crate) fn token(data: &Path, command: &TokenCommand) -> Result<ExitCode> {
         println!("{url}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Host and port as they stand in an enrollment address: a name, an IPv4 address, or an IPv6 address in brackets.
+fn agent_address(text: &str) -> Result<String> {
+    let wrong =
+        || anyhow::anyhow!("--host {text:?} is not HOST or HOST:PORT (an IPv6 address stands in brackets)");
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().map_err(|_| wrong())?),
+        _ => (text, AGENT_PORT),
+    };
+    let is_name = |host: &str| {
+        !host.is_empty()
+            && host.len() <= 253
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c))
+    };
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = match bracketed {
+        Some(inside) => inside.parse::<std::net::Ipv6Addr>().map(std::net::IpAddr::V6).ok(),
+        None => host.parse::<std::net::IpAddr>().ok(),
+    };
+    if port == 0 || address.is_some_and(|address| address.is_unspecified()) {
+        bail!("--host {text:?}: agents cannot connect to that");
+    }
+    if bracketed.is_some() != address.is_some_and(|address| address.is_ipv6())
+        || (bracketed.is_none() && !is_name(host))
+    {
+        return Err(wrong());
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// A site's name: one short line.
+fn check_site(site: Option<&String>) -> Result<()> {
+    match site {
+        Some(site) if site.is_empty() || site.len() > 64 || site.chars().any(char::is_control) => {
+            bail!("--site: a site's name has 1 to 64 characters on one line")
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 pub(crate) fn user(data: &Path, command: &UserCommand) -> Result<ExitCode> {
@@ -134,6 +173,7 @@ pub(crate) fn user(data: &Path, command: &UserCommand) -> Result<ExitCode> {
 
 pub(crate) fn api_token(data: &Path, command: &ApiTokenCommand) -> Result<ExitCode> {
     let ApiTokenCommand::Create { role, site, json } = command;
+    check_site(site.as_ref())?;
     let token = format!("fl_{}", secret::token()?);
     let kept = ApiToken {
         hash: web::secret_hash(&token),
@@ -206,4 +246,27 @@ fn set_status(data: &Path, id: &str, status: DeviceStatus, action: &str) -> Resu
     }
     println!("{id} is {}", status.as_str());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_enrollment_addresses_are_names_or_addresses_that_can_be_reached() {
+        for (text, expected) in [
+            ("desk.example", "desk.example:7443"),
+            ("desk.example:9000", "desk.example:9000"),
+            ("192.0.2.7", "192.0.2.7:7443"),
+            ("[2001:db8::1]", "[2001:db8::1]:7443"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+        ] {
+            assert_eq!(agent_address(text).unwrap(), expected);
+        }
+        for bad in
+            ["", "::1", "a b", "host:99999", "host:0", "http://x", "a/b", "0.0.0.0", "[::]", "[x]", "x:"]
+        {
+            assert!(agent_address(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
 }

@@ -253,11 +253,7 @@ fn pages(
         clock: Arc::new(clock::now),
         random: Arc::new(|bytes: &mut [u8]| secret::fill(bytes).map_err(|_| web::NoRandomness)),
         knowledge: Arc::new(site::Entries::new(Arc::clone(knowledge))),
-        health: Arc::new(site::Condition {
-            knowledge: Arc::clone(knowledge),
-            figures: Arc::clone(figures),
-            seen: Mutex::new((0, 0)),
-        }),
+        health: Arc::new(site::Condition { figures: Arc::clone(figures), seen: Mutex::new((0, 0)) }),
         changes,
         touched: Arc::new(touched),
         calendar: Calendar { utc_offset_minutes: 0 },

@@ -36,9 +36,9 @@ impl KnowledgeList for Entries {
     }
 }
 
-/// What keeps the collector from doing its work.
+/// What keeps the collector from doing its work. A refused knowledge file is not such a thing: what ran before still
+/// runs, and `doctor` and the log say what is wrong.
 pub(crate) struct Condition {
-    pub knowledge: Arc<Knowledge>,
     pub figures: Arc<Figures>,
     /// Failures of the store at the last look; new ones since make the collector not ready.
     pub seen: Mutex<(u64, u64)>,
@@ -46,12 +46,7 @@ pub(crate) struct Condition {
 
 impl Health for Condition {
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self
-            .knowledge
-            .problems()
-            .iter()
-            .map(|problem| format!("knowledge refused, the set before it is in force: {problem}"))
-            .collect();
+        let mut problems = Vec::new();
         let (failures, commits) = (
             self.figures.store_failures.load(Ordering::Relaxed),
             self.figures.commits.load(Ordering::Relaxed),

@@ -46,6 +46,7 @@ pub struct Line {
 /// Judges one reading of all probes, worst first.
 pub fn assess(observations: &[Observation]) -> Vec<Line> {
     let mut lines: Vec<Line> = observations.iter().filter_map(judge).collect();
+    lines.extend(no_network(observations));
     for (domain, text) in [
         ("disk", "Disks and file systems are in order."),
         ("memory", "There is enough memory."),
@@ -53,14 +54,35 @@ pub fn assess(observations: &[Observation]) -> Vec<Line> {
         ("printer", "Printers are ready."),
         ("system", "The operating system and its services are in order."),
     ] {
-        let seen = observations.iter().any(|o| domain_of(o.component.kind) == domain && is_value(o));
-        if seen && !lines.iter().any(|line| line.domain == domain && line.level > Level::Unknown) {
-            lines.push(Line { level: Level::Healthy, domain, text: text.to_owned(), advice: String::new() });
+        let has_bad_news = lines.iter().any(|line| line.domain == domain && line.level > Level::Unknown);
+        let was_seen = observations.iter().any(|o| domain_of(o.component.kind) == domain && is_value(o));
+        if has_bad_news || !was_seen {
+            continue;
         }
+        let is_partly_unknown = lines.iter().any(|line| line.domain == domain)
+            || (domain == "system" && !has_sample(observations, semconv::SERVICE_STATE));
+        let text = if is_partly_unknown { "What could be seen of it is in order." } else { text };
+        lines.push(Line { level: Level::Healthy, domain, text: text.to_owned(), advice: String::new() });
     }
     lines.sort_by(|a, b| b.level.cmp(&a.level).then(a.domain.cmp(b.domain)).then(a.text.cmp(&b.text)));
     lines.dedup();
     lines
+}
+
+/// A machine whose interfaces were seen but that knows no router has no network, however healthy its parts are.
+fn no_network(observations: &[Observation]) -> Option<Line> {
+    let has_interfaces = has_sample(observations, semconv::NETWORK_UP);
+    let has_gateway = observations.iter().any(|o| o.component.kind == ComponentKind::Gateway);
+    (has_interfaces && !has_gateway).then(|| Line {
+        level: Level::Problem,
+        domain: "network",
+        text: "This machine has no connection to a network: no router is known.".to_owned(),
+        advice: "Check the network cable or the Wi-Fi connection.".to_owned(),
+    })
+}
+
+fn has_sample(observations: &[Observation], name: &str) -> bool {
+    observations.iter().any(|o| matches!(&o.body, Body::Sample { metric, .. } if metric == name))
 }
 
 /// The worst level of a report.
@@ -172,7 +194,9 @@ fn judge(observation: &Observation) -> Option<Line> {
                 "Check that it is switched on and connected.",
             ),
             semconv::PRINTER_STATE_REASON
-                if *value > 0.0 && attributes.get(semconv::attribute::SEVERITY) == Some("error") =>
+                if *value > 0.0
+                    && matches!(attributes.get(semconv::attribute::SEVERITY), Some("error" | "warning"))
+                    && attributes.get(semconv::attribute::KEYWORD) != Some("none") =>
             {
                 let keyword = shown(attributes.get(semconv::attribute::KEYWORD).unwrap_or("a fault"));
                 line(
@@ -272,6 +296,19 @@ mod tests {
         }]);
         assert_eq!(worst(&lines), Level::Unknown);
         assert!(lines[0].advice.contains("administrator"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_machine_without_a_router_is_not_called_healthy() {
+        let lines = assess(&[sample(semconv::NETWORK_UP, "network_interface/eth0", Attributes::none(), 0.0)]);
+        assert_eq!(worst(&lines), Level::Problem);
+        assert!(lines.iter().all(|line| line.text != "The network answers."), "{lines:?}");
+    }
+
+    #[test]
+    fn services_are_not_called_in_order_when_they_were_not_seen() {
+        let lines = assess(&[sample(semconv::UPTIME, "os/0", Attributes::none(), 60.0)]);
+        assert!(lines.iter().all(|line| !line.text.contains("services")), "{lines:?}");
     }
 
     #[test]

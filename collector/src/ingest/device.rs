@@ -349,9 +349,18 @@ fn latest_of(observation: &Observation) -> Option<LatestValue> {
             Attributes::none(),
             LatestContent::Unavailable { reason: *reason, detail: detail.clone() },
         ),
-        Body::Event { .. } | Body::Presence(_) | Body::Diagnostic(_) | Body::Facts(_) | Body::Gap { .. } => {
-            return None;
-        }
+        // The newest answer of each test stands on the device's page, also when no ticket asked for it.
+        Body::Diagnostic(report) => (
+            format!("diagnostic {}", report.name),
+            Attributes::none().with("subject", report.subject.as_str()),
+            LatestContent::State(Value::map([
+                ("request_id", Value::from(report.request_id.as_str())),
+                ("outcome", Value::from(report.outcome.as_str())),
+                ("summary", Value::from(report.summary.as_str())),
+                ("facts", report.facts.clone()),
+            ])),
+        ),
+        Body::Event { .. } | Body::Presence(_) | Body::Facts(_) | Body::Gap { .. } => return None,
     };
     Some(LatestValue {
         component: observation.component.clone(),

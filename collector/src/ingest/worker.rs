@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 const QUEUE: usize = 2_048;
 /// Work that goes into one transaction.
 const GROUP: usize = 512;
-/// Ticket numbers that are reserved at once.
-const RESERVE: u64 = 32;
+/// Ticket numbers that are reserved at once: one, so that tickets count 1, 2, 3 also over restarts. A group that needs
+/// more is decided anew with more.
+const RESERVE: u64 = 1;
 /// Devices that are kept in memory; the ones not heard longest go first.
 const MOST_LIVE: usize = 20_000;
 /// How often a conflict (somebody else changed a ticket) is decided anew before the work is given back.
@@ -117,7 +118,7 @@ pub(crate) fn start(
         live: HashMap::new(),
         deadlines: BTreeSet::new(),
         deadline_of: HashMap::new(),
-        ticket_numbers: (TicketId(0), 0),
+        numbers: Numbers::default(),
         wanted_numbers: RESERVE,
         changed,
     };
@@ -129,11 +130,19 @@ struct Worker {
     live: HashMap<DeviceId, Live>,
     deadlines: BTreeSet<(Timestamp, DeviceId)>,
     deadline_of: HashMap<DeviceId, Timestamp>,
-    /// The next number and how many are left.
-    ticket_numbers: (TicketId, u64),
+    numbers: Numbers,
     /// So many are reserved at once.
     wanted_numbers: u64,
     changed: Arc<dyn Fn(Changed) + Send + Sync>,
+}
+
+/// Ticket numbers that this process has reserved.
+#[derive(Debug, Default)]
+struct Numbers {
+    next: TicketId,
+    left: u64,
+    /// More were taken than there are.
+    overdrawn: bool,
 }
 
 /// What one group has to do with one device.
@@ -221,7 +230,7 @@ impl Worker {
                 if self.load(device).await.is_none() {
                     continue;
                 }
-                let numbers = &mut self.ticket_numbers;
+                let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
                 let mut draft = live.draft();
                 judge(live, &knowledge, todo, numbers, &mut draft);
@@ -232,9 +241,9 @@ impl Worker {
                     plan.devices.push(part);
                 }
             }
-            if self.ticket_numbers.1 == 0 {
+            if std::mem::take(&mut self.numbers.overdrawn) {
                 // More tickets than numbers were reserved for: decide anew with enough of them.
-                self.wanted_numbers = self.wanted_numbers.saturating_mul(8);
+                self.wanted_numbers = self.wanted_numbers.saturating_mul(16);
                 for device in &stored {
                     self.live.remove(device);
                 }
@@ -249,6 +258,7 @@ impl Worker {
                 .collect();
             match self.ingest.store.commit(plan).await {
                 Ok(()) => {
+                    self.wanted_numbers = RESERVE;
                     self.committed(todo, &stored, observations);
                     for device in effects {
                         self.ingest.registry.tell(&device, Notice::Diagnostics);
@@ -322,9 +332,11 @@ impl Worker {
     }
 
     async fn reserve(&mut self) {
-        if self.ticket_numbers.1 < self.wanted_numbers {
+        if self.numbers.left < self.wanted_numbers {
             match self.ingest.store.reserve_tickets(self.wanted_numbers).await {
-                Ok(first) => self.ticket_numbers = (first, self.wanted_numbers),
+                Ok(first) => {
+                    self.numbers = Numbers { next: first, left: self.wanted_numbers, overdrawn: false }
+                }
                 Err(error) => tracing::error!(error = %error, "no ticket numbers can be reserved"),
             }
         }
@@ -365,13 +377,7 @@ impl Worker {
     }
 }
 
-fn judge(
-    live: &mut Live,
-    knowledge: &KnowledgeSet,
-    todo: &Todo,
-    numbers: &mut (TicketId, u64),
-    draft: &mut Draft,
-) {
+fn judge(live: &mut Live, knowledge: &KnowledgeSet, todo: &Todo, numbers: &mut Numbers, draft: &mut Draft) {
     if let Some((presence, version)) = &todo.presence {
         draft.plan.presence = Some(*presence);
         draft.plan.seen_at = Some(clock::now());
@@ -388,8 +394,13 @@ fn judge(
     // Time passes for a device with every batch too: its own clock says how much.
     live.pass_time(knowledge, clock::now(), draft);
     let mut next_id = || {
-        let id = numbers.0;
-        *numbers = (TicketId(id.0 + 1), numbers.1.saturating_sub(1));
+        let id = numbers.next;
+        numbers.next = TicketId(id.0 + 1);
+        match numbers.left.checked_sub(1) {
+            Some(left) => numbers.left = left,
+            // The number is not ours; nothing of this decision is saved.
+            None => numbers.overdrawn = true,
+        }
         id
     };
     live.decide(knowledge, &mut next_id, draft);

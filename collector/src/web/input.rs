@@ -33,6 +33,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if nesting(&bytes) > MAX_JSON_DEPTH {
             return Err(Failure::bad_request(format!("the body nests deeper than {MAX_JSON_DEPTH} levels")));
         }
+        // The library would fill the fields of an object from a list, by position.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Failure::bad_request("the body must be a JSON object"));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Failure::bad_request(format!("the body: {error}")))

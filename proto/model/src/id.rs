@@ -78,7 +78,7 @@ impl fmt::Display for RuleCode {
 }
 
 /// A ticket's number in this desk, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TicketId(pub u64);
 
 impl fmt::Display for TicketId {
