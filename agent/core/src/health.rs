@@ -160,6 +160,17 @@ fn judge(observation: &Observation) -> Option<Line> {
                 format!("Memory is nearly used up: {} is in use.", percent(*value)),
                 "Close programs that are not needed.",
             ),
+            semconv::PRESSURE_STALL
+                if *value > 0.10
+                    && attributes.get(semconv::attribute::RESOURCE) == Some("memory")
+                    && attributes.get(semconv::attribute::KIND) == Some("full") =>
+            {
+                line(
+                    Level::Warning,
+                    format!("Programs wait for memory {} of the time.", percent(*value)),
+                    "Close programs that are not needed.",
+                )
+            }
             semconv::HW_STATUS
                 if attributes.get(semconv::attribute::HW_STATE) == Some("predicted_failure") =>
             {
