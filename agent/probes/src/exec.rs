@@ -235,7 +235,8 @@ mod tests {
         // Both shells wait for a line that never comes on a pipe that nobody else writes to.
         let (dir, root) =
             captured(r#"d=$(dirname "$0"); mkfifo "$d/p"; (read x <>"$d/p") & echo $! > "$d/pid"; wait"#);
-        let limits = Limits { time: Duration::from_secs(1), ..Limits::default() };
+        // Long enough for the shells to begin on a machine that is busy with other tests.
+        let limits = Limits { time: Duration::from_secs(4), ..Limits::default() };
         let error = run(&root, Program::Smartctl, &[], limits).unwrap_err();
         assert_eq!(error.reason(), UnavailableReason::TimedOut);
         let pid = std::fs::read_to_string(dir.path().join("bin/pid")).unwrap();
