@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn mirror_is_found_in_both_formats_and_not_in_comments() {
         for (sources, expected) in [
-            ("deb http://deb.debian.org/debian bookworm main", Some("http://deb.debian.org/debian")),
+            ("deb http://first.example/debian bookworm main", Some("http://first.example/debian")),
             (
                 "Types: deb\n# http://old.example/debian\nURIs: https://mirror.example/debian/\nSuites: bookworm",
                 Some("https://mirror.example/debian"),
