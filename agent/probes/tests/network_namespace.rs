@@ -121,7 +121,7 @@ fn a_gateway_is_judged_by_echo_then_by_its_neighbour_entry_then_by_the_link() {
 
 /// The part that runs inside; does nothing of its own.
 #[test]
-#[ignore = "started by the other test, in a namespace of its own"]
+#[ignore = "the other test starts it in a namespace: cargo nextest run -p firstline-agent-probes --test network_namespace"]
 fn inside_the_namespace() {
     let nowhere = Some("/dev/null".into());
     let overrides = Overrides { resolv_conf: nowhere, ..Overrides::default() };

@@ -7,32 +7,18 @@ use firstline_collector_core::knowledge::{Condition, Dependency, Detection, Leve
 use firstline_model::{ComponentKind, RuleCode, Severity};
 use std::time::Duration;
 
-/// The keys that may stand in a level, or straight under `[detect]` for every level.
-pub(super) const LEVEL_KEYS: &[&str] = &[
-    "metric",
-    "event",
-    "state",
-    "key",
-    "where",
-    "above",
-    "below",
-    "at_least_value",
-    "at_most_value",
-    "equals",
-    "matches",
-    "at_least",
-    "increase",
-    "rate",
-    "count",
-    "within",
-    "all",
-    "any",
-    "not",
-    "unless",
-    "every_component",
-    "for",
-    "clear",
-];
+/// The keys that may stand in a level, or straight under `[detect]` for every level: those of a condition, and its times.
+pub(super) const LEVEL_KEYS: &[&str] = &{
+    let mut keys = [""; CONDITION_KEYS.len() + 2];
+    let mut at = 0;
+    while at < CONDITION_KEYS.len() {
+        keys[at] = CONDITION_KEYS[at];
+        at += 1;
+    }
+    keys[at] = "for";
+    keys[at + 1] = "clear";
+    keys
+};
 
 /// The keys that stand only straight under `[detect]`.
 pub(super) const DETECT_KEYS: &[&str] =
