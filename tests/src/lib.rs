@@ -11,6 +11,8 @@ pub mod collector;
 pub mod database;
 pub mod disk;
 pub mod dns;
+pub mod effort;
+pub mod figure;
 pub mod link;
 pub mod needs;
 pub mod office;
