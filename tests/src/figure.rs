@@ -15,7 +15,10 @@ use std::time::Duration;
 /// When the name or the unit would break the line apart.
 pub fn figure(name: &str, value: impl Display, unit: &str) {
     let is_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
-    assert!(is_word(name) && is_word(unit), "a figure has a name and a unit without spaces: {name:?} {unit:?}");
+    assert!(
+        is_word(name) && is_word(unit),
+        "a figure has a name and a unit without spaces: {name:?} {unit:?}"
+    );
     process::say(&format!("FIGURE {name} {value} {unit}"));
 }
 
