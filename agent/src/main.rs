@@ -1,39 +1,7 @@
-//! The agent: collects this machine's health and streams it to the collector.
-//!
-//! This file is a table of contents; each command's work stands in the file of its name.
+//! The agent's program. Everything is in the library, so that tests can reach it; see `lib.rs` for the contents.
 
-mod check;
-mod cli;
-mod collect;
-mod config;
-mod doctor;
-mod enroll;
-mod identity;
-mod probe;
-mod run;
-mod spool;
-mod telemetry;
-mod uplink;
-
-use clap::Parser;
-use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match &cli.command {
-        Command::Enroll(args) => enroll::command(&cli, args),
-        Command::Run(args) => run::command(&cli, args),
-        Command::Check(args) => check::command(&cli, args),
-        Command::Probe(args) => probe::command(&cli, args),
-        Command::Diagnose(args) => probe::diagnose_command(&cli, args),
-        Command::Doctor(args) => doctor::command(&cli, args),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            cli::complain(&error);
-            ExitCode::from(1)
-        }
-    }
+    firstline_agent::main()
 }

@@ -1,46 +1,7 @@
-//! The collector: takes the agents' streams in, opens tickets, shows the fleet.
-//!
-//! This file is a table of contents; each command's work stands in the file of its name.
+//! The collector's program. Everything is in the library, so that tests can reach it; see `lib.rs` for the contents.
 
-mod admin;
-mod authority;
-mod cli;
-mod clock;
-mod doctor;
-mod ingest;
-mod knowledge;
-mod private;
-mod secret;
-mod serve;
-mod site;
-mod telemetry;
-mod web;
-
-use clap::Parser;
-use cli::{Cli, Command};
-use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match &cli.command {
-        Command::Serve(args) => serve::command(&cli.data, args),
-        Command::Token(command) => admin::token(&cli.data, command),
-        Command::User(command) => admin::user(&cli.data, command),
-        Command::ApiToken(command) => admin::api_token(&cli.data, command),
-        Command::Device(command) => admin::device(&cli.data, command),
-        Command::Knowledge(command) => {
-            knowledge::run(command, &cli.data, &mut io::stdout().lock(), &mut io::stderr().lock())
-                .map(|exit| ExitCode::from(exit as u8))
-                .map_err(anyhow::Error::from)
-        }
-        Command::Doctor(args) => doctor::command(&cli.data, args),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            cli::complain(&error);
-            ExitCode::from(1)
-        }
-    }
+    firstline_collector::main()
 }

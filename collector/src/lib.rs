@@ -1,0 +1,48 @@
+//! The collector: takes the agents' streams in, opens tickets, shows the fleet.
+//!
+//! This file is a table of contents; each command's work stands in the file of its name. It is a library so that the
+//! whole-system simulation and the fuzz targets reach the ingest and the parsers; the program is `main.rs`.
+
+mod admin;
+mod authority;
+mod cli;
+mod clock;
+mod doctor;
+mod ingest;
+mod knowledge;
+mod private;
+mod secret;
+mod serve;
+mod site;
+mod telemetry;
+mod web;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::io;
+use std::process::ExitCode;
+
+/// The program: reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Serve(args) => serve::command(&cli.data, args),
+        Command::Token(command) => admin::token(&cli.data, command),
+        Command::User(command) => admin::user(&cli.data, command),
+        Command::ApiToken(command) => admin::api_token(&cli.data, command),
+        Command::Device(command) => admin::device(&cli.data, command),
+        Command::Knowledge(command) => {
+            knowledge::run(command, &cli.data, &mut io::stdout().lock(), &mut io::stderr().lock())
+                .map(|exit| ExitCode::from(exit as u8))
+                .map_err(anyhow::Error::from)
+        }
+        Command::Doctor(args) => doctor::command(&cli.data, args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::from(1)
+        }
+    }
+}
