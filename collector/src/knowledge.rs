@@ -13,4 +13,5 @@ mod tree;
 mod watch;
 
 pub(crate) use command::{FOLDER, KnowledgeCommand, run};
+pub use watch::built_in;
 pub(crate) use watch::{Knowledge, Reload, watch};

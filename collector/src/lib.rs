@@ -6,15 +6,15 @@
 mod admin;
 mod authority;
 mod cli;
-mod clock;
+pub mod clock;
 mod doctor;
-mod ingest;
-mod knowledge;
+pub mod ingest;
+pub mod knowledge;
 mod private;
 mod secret;
 mod serve;
 mod site;
-mod telemetry;
+pub mod telemetry;
 mod web;
 
 use clap::Parser;

@@ -124,8 +124,10 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         }
     };
     let running = Arc::clone(&knowledge.running().set);
+    let clock = clock::system();
     let (ingest, worker) = worker::start(
         Arc::clone(&store),
+        Arc::clone(&clock),
         running,
         Arc::clone(&registry),
         Arc::clone(&figures),
@@ -142,7 +144,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             .max_encoding_message_size(limits::MESSAGE_BYTES),
     )
     .add_service(
-        EnrollmentServer::new(Enroller::new(Arc::clone(&store), Arc::clone(&authority)))
+        EnrollmentServer::new(Enroller::new(Arc::clone(&store), Arc::clone(&authority), clock))
             .max_decoding_message_size(64 << 10),
     )
     .into_axum_router();

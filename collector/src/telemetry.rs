@@ -25,7 +25,7 @@ const MOST_SAMPLES: usize = 4096;
 
 /// What the collector counts of its own work.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
+pub struct Figures {
     pub commits: AtomicU64,
     pub batches: AtomicU64,
     pub records: AtomicU64,

@@ -1,6 +1,5 @@
 //! What one device's batch, or time passing, means: pure judgement by the core, gathered into a plan for the store.
 
-use crate::clock;
 use firstline_collector_core::desk::{self, DeskContext, DeskOutcome};
 use firstline_collector_core::evaluate::{self, Transition};
 use firstline_collector_core::finding::Finding;
@@ -236,10 +235,10 @@ impl Live {
     pub(crate) fn decide(
         &mut self,
         knowledge: &KnowledgeSet,
+        now: Timestamp,
         next_id: &mut dyn FnMut() -> TicketId,
         draft: &mut Draft,
     ) {
-        let now = clock::now();
         self.changes.retain(|change| now.since(change.at) < CHANGES_MATTER);
         let expired: Vec<String> = self
             .waiting_tests()
@@ -307,16 +306,16 @@ impl Live {
     }
 
     /// Finishes the plan.
-    pub(crate) fn finish(&mut self, mut draft: Draft) -> DevicePlan {
+    pub(crate) fn finish(&mut self, now: Timestamp, mut draft: Draft) -> DevicePlan {
         if draft.state_changed {
             draft.plan.state = Some(self.snapshot.state.clone());
         }
         draft.plan.latest = draft.latest.into_values().collect();
         let reopenable = |ticket: &Ticket| {
             ticket.state.is_open()
-                || ticket.resolved_at.is_some_and(|at| {
-                    clock::now().since(at) <= firstline_collector_core::ticket::REOPEN_WITHIN
-                })
+                || ticket
+                    .resolved_at
+                    .is_some_and(|at| now.since(at) <= firstline_collector_core::ticket::REOPEN_WITHIN)
         };
         self.snapshot.tickets.retain(reopenable);
         draft.plan

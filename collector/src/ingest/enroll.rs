@@ -4,7 +4,8 @@
 
 use super::listener::Peer;
 use crate::authority::Authority;
-use crate::{clock, secret};
+use crate::clock::Clock;
+use crate::secret;
 use firstline_collector_store::Store;
 use firstline_collector_store::record::{Device, DeviceStatus, EnrollOutcome};
 use firstline_model::{DeviceId, Value};
@@ -27,25 +28,27 @@ const MOST_ADDRESSES: usize = 10_000;
 pub(crate) struct Enroller {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
+    clock: Clock,
     refusals: Mutex<HashMap<IpAddr, (u32, firstline_model::Timestamp)>>,
 }
 
 impl Enroller {
     /// A service that issues with this authority.
-    pub(crate) fn new(store: Arc<dyn Store>, authority: Arc<Authority>) -> Self {
-        Self { store, authority, refusals: Mutex::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, authority: Arc<Authority>, clock: Clock) -> Self {
+        Self { store, authority, clock, refusals: Mutex::default() }
     }
 
     /// Whether this address was refused too often lately.
     fn is_throttled(&self, address: IpAddr) -> bool {
+        let now = (self.clock)();
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         refusals
             .get(&address)
-            .is_some_and(|(count, since)| *count >= MOST_REFUSALS && clock::now().since(*since) < WINDOW)
+            .is_some_and(|(count, since)| *count >= MOST_REFUSALS && now.since(*since) < WINDOW)
     }
 
     fn count_refusal(&self, address: IpAddr) {
-        let now = clock::now();
+        let now = (self.clock)();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() >= MOST_ADDRESSES {
             refusals.clear();
@@ -86,7 +89,7 @@ impl Enrollment for Enroller {
             tracing::info!(peer = %peer.address, error = format!("{error:#}"), "a signing request was refused");
             Status::invalid_argument("the certificate signing request cannot be used; a P-256 key is expected")
         })?;
-        let now = clock::now();
+        let now = (self.clock)();
         let new = Device {
             id: device.clone(),
             hostname: shown(&request.hostname),

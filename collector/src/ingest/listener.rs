@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -34,7 +35,7 @@ const KEEPALIVE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Who is on the other side of a connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// Where the connection comes from.
     pub address: SocketAddr,
     /// The device that the verified client certificate names, and the certificate's fingerprint.
@@ -43,7 +44,7 @@ pub(crate) struct Peer {
 
 /// How connections of a listener are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// gRPC over HTTP/2 only; client certificates are read.
     Agents,
     /// Browsers and REST clients: HTTP/1.1 and HTTP/2.
@@ -123,14 +124,16 @@ async fn handshake(
     Ok((tls, Peer { address, device }))
 }
 
-async fn connection<S, B>(
+/// Serves one connection whose other side is known. Any bytes both ways will do, so a simulated network ends here too.
+pub async fn connection<T, S, B>(
     kind: Kind,
-    tls: tokio_rustls::server::TlsStream<TcpStream>,
+    io: T,
     peer: Peer,
     service: S,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<()>
 where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<http::Request<axum::body::Body>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
@@ -164,9 +167,10 @@ where
         request.map(axum::body::Body::new)
     });
     let service = TowerToHyperService::new(service);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(connection);
     tokio::select! {
+        biased;
         served = &mut connection => return served.map_err(|error| anyhow::anyhow!("{error}")),
         () = stopped(stop) => {}
     }

@@ -1,7 +1,7 @@
 //! Which device has a stream now, and how to reach it.
 
 use firstline_model::DeviceId;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -29,14 +29,14 @@ pub(crate) enum EndReason {
 
 /// The streams that are open, one per device.
 #[derive(Debug, Default)]
-pub(crate) struct Registry {
+pub struct Registry {
     streams: Mutex<Streams>,
 }
 
 #[derive(Debug, Default)]
 struct Streams {
     next: u64,
-    open: HashMap<DeviceId, (u64, mpsc::UnboundedSender<Notice>)>,
+    open: BTreeMap<DeviceId, (u64, mpsc::UnboundedSender<Notice>)>,
 }
 
 impl Registry {

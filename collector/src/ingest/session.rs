@@ -5,7 +5,6 @@ use super::listener::Peer;
 use super::policy::policy_for;
 use super::registry::{EndReason, Notice};
 use super::worker::{Applied, Ingest, Work};
-use crate::clock;
 use firstline_collector_core::knowledge::DeviceTraits;
 use firstline_collector_store::record::DeviceStatus;
 use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver, Refusal};
@@ -32,13 +31,13 @@ const CREDIT: u32 = 2_000;
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 /// The service.
-pub(crate) struct Sessions {
+pub struct Sessions {
     ingest: Arc<Ingest>,
 }
 
 impl Sessions {
     /// A service in front of this ingest.
-    pub(crate) fn new(ingest: Arc<Ingest>) -> Self {
+    pub fn new(ingest: Arc<Ingest>) -> Self {
         Self { ingest }
     }
 }
@@ -205,7 +204,7 @@ impl Running {
                 .map(|mark| v1::EpochMark { epoch: mark.epoch.0.to_vec(), through_seq: mark.through.0 })
                 .collect(),
             credit: accepted.welcome.credit,
-            sent_at_ms: clock::now().as_millis(),
+            sent_at_ms: self.ingest.now().as_millis(),
         }))
         .await;
         self.send_policy().await;
@@ -261,7 +260,7 @@ impl Running {
     ) -> Result<(), Ending> {
         match message.message {
             Some(v1::agent_message::Message::Batch(batch)) => {
-                let received_at = clock::now();
+                let received_at = self.ingest.now();
                 let sent_at = Timestamp::from_millis(batch.sent_at_ms);
                 let epoch = Epoch::from_bytes(&batch.epoch).map_err(|error| protocol(&error.to_string()))?;
                 let batch = Batch { epoch, first: SequenceNumber(batch.first_seq), records: batch.records };

@@ -6,7 +6,8 @@
 
 use super::device::{Draft, Incoming, Live};
 use super::registry::{Notice, Registry};
-use crate::{clock, telemetry::Figures};
+use crate::clock::Clock;
+use crate::telemetry::Figures;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
@@ -62,23 +63,29 @@ pub(crate) enum Applied {
 
 /// What changed, for pages that follow.
 #[derive(Debug, Clone)]
-pub(crate) struct Changed {
+pub struct Changed {
     pub site: Option<String>,
     pub device: DeviceId,
     pub tickets: Vec<TicketId>,
 }
 
 /// The way into the ingest, for sessions and background tasks.
-pub(crate) struct Ingest {
-    pub store: Arc<dyn Store>,
-    pub work: mpsc::Sender<Work>,
-    pub registry: Arc<Registry>,
-    pub figures: Arc<Figures>,
+pub struct Ingest {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) work: mpsc::Sender<Work>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) figures: Arc<Figures>,
+    clock: Clock,
     knowledge: RwLock<Arc<KnowledgeSet>>,
     revision: AtomicU64,
 }
 
 impl Ingest {
+    /// Now, by the collector's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     /// The rules in force and their revision.
     pub(crate) fn knowledge(&self) -> (Arc<KnowledgeSet>, u64) {
         let knowledge = Arc::clone(&self.knowledge.read().unwrap_or_else(PoisonError::into_inner));
@@ -94,8 +101,9 @@ impl Ingest {
 }
 
 /// Starts the worker.
-pub(crate) fn start(
+pub fn start(
     store: Arc<dyn Store>,
+    clock: Clock,
     knowledge: Arc<KnowledgeSet>,
     registry: Arc<Registry>,
     figures: Arc<Figures>,
@@ -104,12 +112,13 @@ pub(crate) fn start(
 ) -> (Arc<Ingest>, tokio::task::JoinHandle<()>) {
     let (work, queue) = mpsc::channel(QUEUE);
     // Revisions grow over restarts too, so that an agent never takes an older policy for the newer one.
-    let revision = u64::try_from(clock::now().as_millis()).unwrap_or(1);
+    let revision = u64::try_from(clock().as_millis()).unwrap_or(1);
     let ingest = Arc::new(Ingest {
         store,
         work,
         registry,
         figures,
+        clock,
         knowledge: RwLock::new(knowledge),
         revision: AtomicU64::new(revision),
     });
@@ -159,22 +168,23 @@ impl Worker {
             Ok(devices) => {
                 for device in devices {
                     self.load(&device).await;
-                    self.schedule(&device, clock::now());
+                    self.schedule(&device, self.ingest.now());
                 }
             }
             Err(error) => tracing::error!(error = %error, "findings in motion cannot be read"),
         }
         loop {
             let wait =
-                self.deadlines.first().map_or(Duration::from_secs(3600), |(at, _)| at.since(clock::now()));
+                self.deadlines.first().map_or(Duration::from_secs(3600), |(at, _)| at.since(self.ingest.now()));
             let mut group = Vec::new();
             tokio::select! {
-                received = queue.recv_many(&mut group, GROUP) => if received == 0 { return },
-                () = tokio::time::sleep(wait + Duration::from_millis(1)) => {}
+                biased;
                 _ = stop.wait_for(|stop| *stop) => {
                     // What waits was not acked, and comes again.
                     return;
                 }
+                received = queue.recv_many(&mut group, GROUP) => if received == 0 { return },
+                () = tokio::time::sleep(wait + Duration::from_millis(1)) => {}
             }
             self.handle(group).await;
         }
@@ -199,11 +209,11 @@ impl Worker {
                 Work::Forget { device } => {
                     self.live.remove(&device);
                     self.load(&device).await;
-                    self.schedule(&device, clock::now());
+                    self.schedule(&device, self.ingest.now());
                 }
             }
         }
-        let now = clock::now();
+        let now = self.ingest.now();
         while let Some((at, device)) = self.deadlines.first().cloned() {
             if at > now {
                 break;
@@ -223,6 +233,7 @@ impl Worker {
         for attempt in 1..=ATTEMPTS {
             let (knowledge, _) = self.ingest.knowledge();
             self.reserve().await;
+            let now = self.ingest.now();
             let mut plan = CommitPlan::default();
             let mut observations = 0;
             let mut stored = BTreeSet::new();
@@ -233,10 +244,10 @@ impl Worker {
                 let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
                 let mut draft = live.draft();
-                judge(live, &knowledge, todo, numbers, &mut draft);
+                judge(live, &knowledge, todo, now, numbers, &mut draft);
                 observations += draft.observations;
                 stored.insert(device.clone());
-                let part = live.finish(draft);
+                let part = live.finish(now, draft);
                 if part != DevicePlan::unchanged(device.clone()) {
                     plan.devices.push(part);
                 }
@@ -285,7 +296,7 @@ impl Worker {
             }
         }
         // Dropping the replies says that nothing was stored; time and presence come again.
-        let again = clock::now().plus(Duration::from_secs(2));
+        let again = self.ingest.now().plus(Duration::from_secs(2));
         for (device, todo) in std::mem::take(&mut todo) {
             for (_, reply) in todo.batches {
                 let _ = reply.send(Applied::NotStored);
@@ -295,7 +306,7 @@ impl Worker {
     }
 
     fn committed(&mut self, todo: BTreeMap<DeviceId, Todo>, stored: &BTreeSet<DeviceId>, observations: u64) {
-        let now = clock::now();
+        let now = self.ingest.now();
         let figures = Arc::clone(&self.ingest.figures);
         figures.commits.fetch_add(1, Ordering::Relaxed);
         figures.observations.fetch_add(observations, Ordering::Relaxed);
@@ -316,7 +327,7 @@ impl Worker {
 
     async fn load(&mut self, device: &DeviceId) -> Option<&mut Live> {
         if !self.live.contains_key(device) {
-            let reopen_since = clock::now().minus(REOPEN_WITHIN);
+            let reopen_since = self.ingest.now().minus(REOPEN_WITHIN);
             match self.ingest.store.snapshot(device, reopen_since).await {
                 Ok(Some(snapshot)) => {
                     self.live.insert(device.clone(), Live::new(snapshot));
@@ -377,10 +388,17 @@ impl Worker {
     }
 }
 
-fn judge(live: &mut Live, knowledge: &KnowledgeSet, todo: &Todo, numbers: &mut Numbers, draft: &mut Draft) {
+fn judge(
+    live: &mut Live,
+    knowledge: &KnowledgeSet,
+    todo: &Todo,
+    now: Timestamp,
+    numbers: &mut Numbers,
+    draft: &mut Draft,
+) {
     if let Some((presence, version)) = &todo.presence {
         draft.plan.presence = Some(*presence);
-        draft.plan.seen_at = Some(clock::now());
+        draft.plan.seen_at = Some(now);
         live.snapshot.device.presence = Some(*presence);
         if let Some(version) = version {
             draft.plan.agent_version = Some(version.clone());
@@ -392,7 +410,7 @@ fn judge(live: &mut Live, knowledge: &KnowledgeSet, todo: &Todo, numbers: &mut N
     }
     live.snapshot.device.last_seen_at = draft.plan.seen_at.max(live.snapshot.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.
-    live.pass_time(knowledge, clock::now(), draft);
+    live.pass_time(knowledge, now, draft);
     let mut next_id = || {
         let id = numbers.next;
         numbers.next = TicketId(id.0 + 1);
@@ -403,7 +421,7 @@ fn judge(live: &mut Live, knowledge: &KnowledgeSet, todo: &Todo, numbers: &mut N
         }
         id
     };
-    live.decide(knowledge, &mut next_id, draft);
+    live.decide(knowledge, now, &mut next_id, draft);
 }
 
 fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {

@@ -3,6 +3,7 @@
 use super::problem::{Place, Problem};
 use super::set::{self, Judged, Loaded, Source};
 use arc_swap::ArcSwap;
+use firstline_collector_core::knowledge::KnowledgeSet;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -42,21 +43,27 @@ pub(crate) enum Reload {
 /// Why the built-in pack cannot run: a defect of the program itself.
 #[derive(Debug, thiserror::Error)]
 #[error("the built-in rule pack is refused ({first}); install a complete build of the collector")]
-pub(crate) struct BrokenPack {
+pub struct BrokenPack {
     first: String,
+}
+
+/// The pack that the program contains, without an administrator's folder.
+pub fn built_in() -> Result<Arc<KnowledgeSet>, BrokenPack> {
+    built_in_with_origins().map(|loaded| loaded.set)
+}
+
+fn built_in_with_origins() -> Result<Loaded, BrokenPack> {
+    let Judged { loaded, problems, .. } = set::judge(&[]);
+    loaded.ok_or_else(|| BrokenPack { first: problems.first().map_or_else(String::new, Problem::to_string) })
 }
 
 impl Knowledge {
     /// Loads the pack and the files of `folder`. If those are refused the pack runs alone and
     /// [`Knowledge::problems`] says why, because a collector without rules would be worse.
     pub(crate) fn open(folder: &Path) -> Result<Self, BrokenPack> {
-        let Judged { loaded, problems, .. } = set::judge(&[]);
-        let Some(pack) = loaded else {
-            return Err(BrokenPack { first: problems.first().map_or_else(String::new, Problem::to_string) });
-        };
         let knowledge = Self {
             folder: folder.to_owned(),
-            running: ArcSwap::from_pointee(pack),
+            running: ArcSwap::from_pointee(built_in_with_origins()?),
             problems: ArcSwap::default(),
             judged: Mutex::new(Some(Vec::new())),
         };
