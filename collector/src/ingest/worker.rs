@@ -174,8 +174,10 @@ impl Worker {
             Err(error) => tracing::error!(error = %error, "findings in motion cannot be read"),
         }
         loop {
-            let wait =
-                self.deadlines.first().map_or(Duration::from_secs(3600), |(at, _)| at.since(self.ingest.now()));
+            let wait = self
+                .deadlines
+                .first()
+                .map_or(Duration::from_secs(3600), |(at, _)| at.since(self.ingest.now()));
             let mut group = Vec::new();
             tokio::select! {
                 biased;
