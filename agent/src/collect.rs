@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// What one run (or several that were due together) brought.
 #[derive(Debug)]
-pub(crate) struct Collected {
+pub struct Collected {
     /// What was seen, already cut down to what has to be sent.
     pub observations: Vec<Observation>,
     /// Whether it has to be sent at once.

@@ -49,7 +49,7 @@ struct OverridesConfig {
 
 /// What the code uses.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The log filter.
     pub log: String,
     /// Most bytes of records in the spool.

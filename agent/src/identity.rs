@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The identity that enrollment gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The device's name.
     pub device_id: String,
     /// Host and port of the collector's agent listener.

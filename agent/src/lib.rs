@@ -5,13 +5,14 @@
 
 mod check;
 mod cli;
-mod collect;
-mod config;
+pub mod collect;
+pub mod config;
 mod doctor;
 mod enroll;
-mod identity;
+pub mod identity;
 mod probe;
-mod run;
+pub mod run;
+pub mod seams;
 mod spool;
 mod telemetry;
 mod uplink;

@@ -14,9 +14,10 @@ use crate::spool::{Limits, Spool};
 use crate::telemetry;
 use crate::uplink::{self, Happened, Stream};
 use anyhow::{Context, Result, bail};
-use diagnostics::{Asked, Diagnostics};
+pub use diagnostics::{Asked, Diagnostics};
 use firstline_agent_core::policy::Policy;
-use firstline_agent_platform::{clock, host, private_file, signal};
+use crate::seams::{Clock, Network, Random, Seams};
+use firstline_agent_platform::{host, private_file, signal};
 use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
@@ -24,7 +25,7 @@ use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,9 +82,8 @@ async fn serve(
     settings: Settings,
     identity: Identity,
 ) -> Result<()> {
-    let (collected_sender, mut collected) = channel::unbounded_channel();
-    let (happened_sender, mut happened) = channel::channel(16);
-    let (changed_sender, mut changed) = channel::unbounded_channel();
+    let (collected_sender, collected) = channel::unbounded_channel();
+    let (changed_sender, changed) = channel::unbounded_channel();
     let _watch = config::watch(config_path, move || {
         // The loop outlives the watch.
         let _ = changed_sender.send(());
@@ -93,14 +93,15 @@ async fn serve(
     });
 
     let start = Start {
-        root: root.clone(),
+        root,
         state_dir: data.join("state"),
         disabled: settings.disabled.clone(),
         intervals: settings.intervals.clone().into_iter().collect(),
         overrides: settings.overrides.clone(),
     };
     private_file::ensure_folder(&start.state_dir)?;
-    let mut agent = Agent::new(data, root, settings, identity, happened_sender, collected_sender.clone())?;
+    let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
+    let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?;
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
     agent.take(Collected {
         observations: vec![
@@ -115,35 +116,22 @@ async fn serve(
     });
     tracing::info!(device = agent.identity.device_id, collector = agent.identity.collector, "agent started");
 
-    let stop = signal::stop_requested();
-    tokio::pin!(stop);
-    loop {
-        agent.housekeeping();
-        agent.drive();
-        let wait = agent.next_wake();
-        tokio::select! {
-            biased;
-            () = &mut stop => break,
-            Some(event) = happened.recv() => agent.handle(event),
-            Some(found) = collected.recv() => agent.take(found),
-            Some(()) = changed.recv() => agent.reload(config_path),
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-    agent.stop().await;
+    agent.run(collected, changed, config_path, signal::stop_requested()).await;
     Ok(())
 }
 
-struct Agent {
-    state_dir: PathBuf,
-    root: Root,
+/// The service, with what it takes from outside of itself.
+pub struct Agent {
+    clock: Arc<dyn Clock>,
+    random: Random,
+    network: Arc<dyn Network>,
     settings: Settings,
     identity: Arc<Identity>,
     spool: Spool,
     sender: Sender,
     stream: Option<Stream>,
     streams: u64,
-    happened: channel::Sender<Happened>,
+    happened: (channel::Sender<Happened>, channel::Receiver<Happened>),
     lanes: Option<Lanes>,
     policy: Policy,
     diagnostics: Diagnostics,
@@ -154,43 +142,78 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(
-        data: &Path,
-        root: Root,
+    /// An agent with what the spool holds, not connected yet.
+    pub fn new(
         settings: Settings,
         identity: Identity,
-        happened: channel::Sender<Happened>,
-        collected: channel::UnboundedSender<Collected>,
+        seams: Seams,
+        diagnostics: Diagnostics,
     ) -> Result<Self> {
+        let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
-        let spool = Spool::open(data, Epoch(random_bytes()?), limits)?;
+        let spool = Spool::open(disk, Epoch(random()?), limits)?;
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
-        let mut sender = Sender::try_new(config, tick()).context("the delivery settings are refused")?;
+        let mut sender = Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
         for stored in spool.stored()? {
             sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
             for (seq, len) in stored.records {
-                report(&mut sender, stored.epoch, seq, len, false);
+                report(&mut sender, stored.epoch, seq, len, false, tick(&*clock));
             }
         }
-        let state_dir = data.join("state");
-        let diagnostics = Diagnostics::start(&root, &state_dir, collected)?;
         Ok(Self {
-            state_dir,
-            root,
+            last_housekeeping: clock.read().awake,
+            clock,
+            random,
+            network,
             settings,
             identity: Arc::new(identity),
             spool,
             sender,
             stream: None,
             streams: 0,
-            happened,
+            happened: channel::channel(16),
             lanes: None,
             policy: Policy::default(),
             diagnostics,
             unspooled: VecDeque::new(),
-            last_housekeeping: clock::read().awake,
             refused: None,
         })
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(
+        mut self,
+        mut collected: channel::UnboundedReceiver<Collected>,
+        mut changed: channel::UnboundedReceiver<()>,
+        config_path: &Path,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(stop);
+        loop {
+            self.housekeeping();
+            self.drive();
+            let wait = self.next_wake();
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(event) = self.happened.1.recv() => self.handle(event),
+                Some(found) = collected.recv() => self.take(found),
+                Some(()) = changed.recv() => self.reload(config_path),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.stop().await;
+    }
+
+    fn tick(&self) -> Tick {
+        tick(&*self.clock)
+    }
+
+    /// The stream is over: when to come back is the sender's decision.
+    fn disconnected(&mut self) {
+        self.stream = None;
+        let (now, random) = (self.tick(), jitter(&self.random));
+        self.sender.handle_disconnected(now, random);
     }
 
     /// Makes what was collected durable.
@@ -212,13 +235,13 @@ impl Agent {
     /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
     fn write_waiting(&mut self) {
         while let Some((payload, urgent)) = self.unspooled.front() {
-            match self.spool.append(payload, wall_clock()) {
+            match self.spool.append(payload, self.clock.wall()) {
                 Ok(appended) => {
                     for (epoch, through) in appended.trimmed {
                         self.sender.handle_trimmed(epoch, through);
                     }
                     for (epoch, seq, len) in appended.records {
-                        report(&mut self.sender, epoch, seq, len, *urgent);
+                        report(&mut self.sender, epoch, seq, len, *urgent, tick(&*self.clock));
                     }
                     self.unspooled.pop_front();
                 }
@@ -236,19 +259,18 @@ impl Agent {
 
     /// Does what the delivery protocol wants done.
     fn drive(&mut self) {
-        self.sender.handle_timeout(tick());
+        self.sender.handle_timeout(self.tick());
         while let Some(event) = self.sender.poll_event() {
             match event {
                 Event::Connect => {
                     self.streams += 1;
-                    let hello = uplink::hello(&self.sender.hello(), wall_clock(), self.policy.revision);
-                    let identity = Arc::clone(&self.identity);
-                    self.stream = Some(Stream::open(self.streams, identity, hello, self.happened.clone()));
+                    let hello = uplink::hello(&self.sender.hello(), self.clock.wall(), self.policy.revision);
+                    let (network, identity) = (Arc::clone(&self.network), Arc::clone(&self.identity));
+                    self.stream = Some(Stream::open(self.streams, network, identity, hello, self.happened.0.clone()));
                 }
                 Event::Disconnect(reason) => {
                     tracing::info!(reason = %reason, "the stream is closed");
-                    self.stream = None;
-                    self.sender.handle_disconnected(tick(), random());
+                    self.disconnected();
                 }
                 Event::CollectorBehind { epoch, acked, through } => {
                     tracing::warn!(%epoch, %acked, %through, "the collector was restored from a backup; what is kept is sent again");
@@ -263,7 +285,7 @@ impl Agent {
             self.spool.set_watermark(epoch, through);
         }
         while let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_room()) {
-            let Some(transmit) = self.sender.poll_transmit(tick()) else { break };
+            let Some(transmit) = self.sender.poll_transmit(self.tick()) else { break };
             let records = match self.spool.read(transmit.epoch, transmit.first, transmit.count) {
                 Ok(records) => records,
                 Err(error) => {
@@ -271,8 +293,7 @@ impl Agent {
                         error = format!("{:#}", anyhow::Error::from(error)),
                         "the spool cannot be read"
                     );
-                    self.stream = None;
-                    self.sender.handle_disconnected(tick(), random());
+                    self.disconnected();
                     return;
                 }
             };
@@ -280,7 +301,7 @@ impl Agent {
                 epoch: transmit.epoch.0.to_vec(),
                 first_seq: transmit.first.0,
                 records,
-                sent_at_ms: wall_clock().as_millis(),
+                sent_at_ms: self.clock.wall().as_millis(),
             };
             if !stream.send(v1::agent_message::Message::Batch(batch)) {
                 tracing::debug!("the stream ended while sending");
@@ -290,7 +311,7 @@ impl Agent {
     }
 
     fn next_wake(&self) -> Duration {
-        let now = tick();
+        let now = self.tick();
         let mut wait = HOUSEKEEPING;
         if let Some((at, _)) = self.sender.poll_timeout() {
             wait = wait.min(at.since(now));
@@ -304,12 +325,12 @@ impl Agent {
 
     fn housekeeping(&mut self) {
         self.write_waiting();
-        let now = clock::read().awake;
+        let now = self.clock.read().awake;
         if now.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
             return;
         }
         self.last_housekeeping = now;
-        match self.spool.flush(wall_clock()) {
+        match self.spool.flush(self.clock.wall()) {
             Ok(deleted) => {
                 for (epoch, through) in deleted {
                     self.sender.handle_trimmed(epoch, through);
@@ -329,28 +350,27 @@ impl Agent {
             Happened::Ended { stream, why } => {
                 if self.stream.as_ref().is_some_and(|open| open.number() == stream) {
                     tracing::info!(why, "no stream to the collector");
-                    self.stream = None;
-                    self.sender.handle_disconnected(tick(), random());
+                    self.disconnected();
                 }
             }
             Happened::Message(message) => match message.message {
                 Some(v1::collector_message::Message::Welcome(welcome)) => match uplink::welcome(&welcome) {
                     Ok(welcome) => {
                         tracing::info!(credit = welcome.credit, "stream to the collector is open");
-                        self.sender.handle_connected(&welcome, tick());
+                        self.sender.handle_connected(&welcome, self.tick());
                     }
                     Err(error) => self.drop_stream(&format!("{error:#}")),
                 },
                 Some(v1::collector_message::Message::Ack(ack)) => match Epoch::from_bytes(&ack.epoch) {
                     Ok(epoch) => {
                         let through = SequenceNumber(ack.through_seq);
-                        self.sender.handle_ack(&Ack { epoch, through, credit: ack.credit }, tick());
+                        self.sender.handle_ack(&Ack { epoch, through, credit: ack.credit }, self.tick());
                     }
                     Err(error) => self.drop_stream(&error.to_string()),
                 },
                 Some(v1::collector_message::Message::Refusal(refusal)) => {
                     tracing::warn!(reason = ?refusal.reason(), text = refusal.text, "the collector refused the stream");
-                    self.sender.handle_refusal(uplink::refusal(&refusal), tick());
+                    self.sender.handle_refusal(uplink::refusal(&refusal), self.tick());
                 }
                 Some(v1::collector_message::Message::Directive(directive)) => self.obey(directive),
                 // A newer collector may say things that this version does not know.
@@ -361,8 +381,7 @@ impl Agent {
 
     fn drop_stream(&mut self, why: &str) {
         tracing::warn!(why, "the collector sent something that cannot be");
-        self.stream = None;
-        self.sender.handle_disconnected(tick(), random());
+        self.disconnected();
     }
 
     /// Does what the collector asks, if it is on the list and within the bounds.
@@ -433,39 +452,37 @@ impl Agent {
         if let Some(stream) = self.stream.take() {
             stream.close(v1::GoodbyeReason::Restarting).await;
         }
-        if let Err(error) = self.spool.flush(wall_clock()) {
+        if let Err(error) = self.spool.flush(self.clock.wall()) {
             tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the spool cannot be tidied");
         }
         tracing::info!(
             spool_bytes = self.spool.bytes(),
             epoch = %self.spool.current(),
-            state = %self.state_dir.display(),
-            captured = !self.root.is_system(),
             "agent stopped"
         );
     }
 }
 
-fn report(sender: &mut Sender, epoch: Epoch, seq: SequenceNumber, len: usize, urgent: bool) {
-    if let Err(fault) = sender.handle_spooled(Spooled { epoch, seq, len, urgent }, tick()) {
+fn report(
+    sender: &mut Sender,
+    epoch: Epoch,
+    seq: SequenceNumber,
+    len: usize,
+    urgent: bool,
+    now: Tick,
+) {
+    if let Err(fault) = sender.handle_spooled(Spooled { epoch, seq, len, urgent }, now) {
         tracing::error!(%epoch, %seq, fault = %fault, "a spooled record cannot be delivered");
     }
 }
 
-fn tick() -> Tick {
-    Tick(u64::try_from(clock::read().awake.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn random_bytes() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| anyhow::anyhow!("the operating system gives no random numbers"))?;
-    Ok(bytes)
+fn tick(clock: &dyn Clock) -> Tick {
+    Tick(u64::try_from(clock.read().awake.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A number in 0..1 for jitter. Without randomness the longest wait is the harmless choice.
-fn random() -> f64 {
-    let Ok(bytes) = random_bytes() else { return 1.0 };
+fn jitter(random: &Random) -> f64 {
+    let Ok(bytes) = random() else { return 1.0 };
     let [a, b, c, d, ..] = bytes;
     f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
 }

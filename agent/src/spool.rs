@@ -13,11 +13,11 @@
 //! - A failed write leaves the spool as it was; the caller keeps the payload and tries again. A file that SQLite calls
 //!   damaged is set aside, never deleted, and a new one begins.
 
-use firstline_agent_platform::private_file;
+use crate::seams::Disk;
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, SequenceNumber, Timestamp};
 use firstline_proto::convert::encode_record;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -77,6 +77,7 @@ pub(crate) struct Appended {
 
 /// The queue.
 pub(crate) struct Spool {
+    disk: Box<dyn Disk>,
     path: PathBuf,
     database: Connection,
     limits: Limits,
@@ -104,15 +105,15 @@ CREATE TABLE IF NOT EXISTS record(
 ";
 
 impl Spool {
-    /// Opens the spool in `folder`; new records will belong to `fresh`, which must be random.
-    pub(crate) fn open(folder: &Path, fresh: Epoch, limits: Limits) -> Result<Self, SpoolError> {
-        let path = folder.join("spool.db");
-        let database = match open_database(&path) {
+    /// Opens the spool on `disk`; new records will belong to `fresh`, which must be random.
+    pub(crate) fn open(disk: Box<dyn Disk>, fresh: Epoch, limits: Limits) -> Result<Self, SpoolError> {
+        let path = disk.path().to_path_buf();
+        let database = match open_database(&*disk) {
             Ok(database) => database,
             Err(error) if is_damage(&error) => {
                 tracing::warn!(file = %path.display(), error = %error, "the spool is damaged and is set aside");
-                set_aside(&path)?;
-                open_database(&path).map_err(|source| SpoolError::Sqlite { path: path.clone(), source })?
+                disk.set_aside().map_err(|source| SpoolError::SetAside { path: path.clone(), source })?;
+                open_database(&*disk).map_err(|source| SpoolError::Sqlite { path: path.clone(), source })?
             }
             Err(source) => return Err(SpoolError::Sqlite { path, source }),
         };
@@ -120,6 +121,7 @@ impl Spool {
             .query_row("SELECT coalesce(sum(length(payload)), 0) FROM record", [], |row| row.get::<_, u64>(0))
             .map_err(|source| SpoolError::Sqlite { path: path.clone(), source })?;
         Ok(Self {
+            disk,
             path,
             database,
             limits,
@@ -307,7 +309,7 @@ impl Spool {
 
     fn failed(&mut self, source: rusqlite::Error) -> SpoolError {
         // After a failed write or sync nothing is known of the connection's pages: start from the file again.
-        if let Ok(database) = open_database(&self.path) {
+        if let Ok(database) = open_database(&*self.disk) {
             self.database = database;
         }
         let known = self.database.query_row(
@@ -392,12 +394,8 @@ fn write_watermarks(
     Ok(())
 }
 
-fn open_database(path: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open(path)?;
-    // The folder is closed already; a copy of the file made by an administrator should be private too.
-    if let Err(error) = private_file::close_to_others(path) {
-        tracing::warn!(error = %error, "the spool's file mode cannot be set");
-    }
+fn open_database(disk: &dyn Disk) -> rusqlite::Result<Connection> {
+    let database = disk.open()?;
     database.busy_timeout(Duration::from_secs(5))?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "FULL")?;
@@ -415,25 +413,6 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
     )
-}
-
-fn set_aside(path: &Path) -> Result<(), SpoolError> {
-    let place = (1..1000)
-        .map(|n| path.with_file_name(format!("spool-damaged-{n}.db")))
-        .find(|place| !place.exists())
-        .unwrap_or_else(|| path.with_file_name("spool-damaged.db"));
-    std::fs::rename(path, place)
-        .map_err(|source| SpoolError::SetAside { path: path.to_path_buf(), source })?;
-    for suffix in ["-wal", "-shm"] {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(SpoolError::SetAside { path: PathBuf::from(name), source }),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 pub(crate) mod tls;
 
 use crate::identity::Identity;
+use crate::seams::{ByteStream, Connecting, Network};
 use anyhow::{Context, Result};
 use firstline_agent_core::policy::{self, Policy, Trigger};
 use firstline_delivery::{EpochMark, EpochOffer, Hello, Refusal, Welcome};
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use firstline_proto::{limits, v1};
 use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -59,6 +62,7 @@ impl Stream {
     /// Opens stream `number` and sends the hello. Everything that happens comes through `events`.
     pub(crate) fn open(
         number: u64,
+        network: Arc<dyn Network>,
         identity: Arc<Identity>,
         hello: v1::Hello,
         events: mpsc::Sender<Happened>,
@@ -69,7 +73,7 @@ impl Stream {
             tracing::error!("a new stream has no room for its first message");
         }
         let task = tokio::spawn(async move {
-            let why = match drive(&identity, messages, &events).await {
+            let why = match drive(network, identity, messages, &events).await {
                 Ok(()) => "the collector closed the stream".to_owned(),
                 Err(error) => format!("{error:#}"),
             };
@@ -111,11 +115,17 @@ impl Stream {
 }
 
 async fn drive(
-    identity: &Identity,
+    network: Arc<dyn Network>,
+    identity: Arc<Identity>,
     messages: mpsc::Receiver<v1::AgentMessage>,
     events: &mpsc::Sender<Happened>,
 ) -> Result<()> {
-    let channel = channel(&identity.collector, tls::mutual(identity)?).await?;
+    let collector = identity.collector.clone();
+    let channel = channel_over(&collector, move || {
+        let (network, identity) = (Arc::clone(&network), Arc::clone(&identity));
+        async move { network.connect(&identity).await }
+    })
+    .await?;
     let mut client = v1::session_client::SessionClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
@@ -131,8 +141,42 @@ async fn drive(
 
 /// One HTTP/2 connection to `collector` with this TLS configuration.
 pub(crate) async fn channel(collector: &str, config: rustls::ClientConfig) -> Result<Channel> {
-    let connector = TlsConnector::from(Arc::new(config));
+    let config = Arc::new(config);
     let address = collector.to_owned();
+    channel_over(collector, move || tls_stream(address.clone(), Arc::clone(&config))).await
+}
+
+/// TLS over TCP, as the loop uses it.
+#[derive(Debug)]
+pub(crate) struct Tls;
+
+impl Network for Tls {
+    fn connect<'a>(&'a self, identity: &'a Identity) -> Connecting<'a> {
+        Box::pin(async move {
+            let config = tls::mutual(identity).map_err(io::Error::other)?;
+            tls_stream(identity.collector.clone(), Arc::new(config)).await
+        })
+    }
+}
+
+async fn tls_stream(address: String, config: Arc<rustls::ClientConfig>) -> io::Result<Box<dyn ByteStream>> {
+    let connected = tokio::time::timeout(CONNECT_LIMIT, async {
+        let tcp = TcpStream::connect(&address).await?;
+        tcp.set_nodelay(true)?;
+        let name = rustls::pki_types::ServerName::try_from(tls::COLLECTOR_NAME).map_err(io::Error::other)?;
+        TlsConnector::from(config).connect(name, tcp).await
+    });
+    match connected.await {
+        Ok(connected) => connected.map(|stream| Box::new(stream) as Box<dyn ByteStream>),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+    }
+}
+
+/// One HTTP/2 connection over the byte stream that `open` gives.
+async fn channel_over<F>(collector: &str, open: impl Fn() -> F + Send + Sync + 'static) -> Result<Channel>
+where
+    F: Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'static,
+{
     // The scheme and host are only the request's authority; the connection is made below.
     let endpoint = Endpoint::from_static("http://firstline-collector")
         .http2_keep_alive_interval(KEEPALIVE)
@@ -142,20 +186,8 @@ pub(crate) async fn channel(collector: &str, config: rustls::ClientConfig) -> Re
         .initial_connection_window_size(Some(128 << 10))
         .buffer_size(Some(8));
     let connect = tower::service_fn(move |_: tonic::transport::Uri| {
-        let (address, connector) = (address.clone(), connector.clone());
-        async move {
-            let connected = tokio::time::timeout(CONNECT_LIMIT, async {
-                let tcp = TcpStream::connect(&address).await?;
-                tcp.set_nodelay(true)?;
-                let name = rustls::pki_types::ServerName::try_from(tls::COLLECTOR_NAME)
-                    .map_err(std::io::Error::other)?;
-                connector.connect(name, tcp).await
-            });
-            match connected.await {
-                Ok(connected) => connected.map(TokioIo::new),
-                Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")),
-            }
-        }
+        let opening = open();
+        async move { opening.await.map(TokioIo::new) }
     });
     let connected = endpoint.connect_with_connector(connect).await;
     connected

@@ -16,15 +16,17 @@ const MOST_WAITING: usize = 64;
 const REMEMBERED: usize = 256;
 
 /// A test that waits for its turn, with what was in force when it was asked for.
-pub(super) struct Asked {
-    pub(super) request_id: String,
-    pub(super) request: DiagnosticRequest,
+pub struct Asked {
+    /// The collector's name for it.
+    pub request_id: String,
+    /// What is asked.
+    pub request: DiagnosticRequest,
     pub(super) directory_depth: u8,
     pub(super) overrides: Overrides,
 }
 
 /// The way to the thread that runs tests.
-pub(super) struct Diagnostics {
+pub struct Diagnostics {
     waiting: mpsc::SyncSender<Asked>,
     taken: VecDeque<String>,
 }
@@ -50,7 +52,12 @@ impl Diagnostics {
                 }
             })
             .context("cannot start the thread for tests")?;
-        Ok(Self { waiting, taken: VecDeque::new() })
+        Ok(Self::through(waiting))
+    }
+
+    /// Hands tests to whoever receives `waiting`.
+    pub fn through(waiting: mpsc::SyncSender<Asked>) -> Self {
+        Self { waiting, taken: VecDeque::new() }
     }
 
     /// Lets a test run, unless it was asked for before.

@@ -1,13 +1,19 @@
 //! The spool against its contract: numbers, survival, bounds, damage.
 
 use super::*;
+use crate::seams::Folder;
 use firstline_proto::convert::decode_record;
+use std::path::Path;
 
 const T0: Timestamp = Timestamp::from_millis(1_767_603_300_000);
 const ROOMY: Limits = Limits { quota: 1 << 20, keep_acked: Duration::from_secs(3600) };
 
+fn place(folder: &Path) -> Box<dyn Disk> {
+    Box::new(Folder { path: folder.join("spool.db") })
+}
+
 fn open(folder: &Path, epoch: u8, limits: Limits) -> Spool {
-    Spool::open(folder, Epoch([epoch; 16]), limits).unwrap()
+    Spool::open(place(folder), Epoch([epoch; 16]), limits).unwrap()
 }
 
 fn seqs(spool: &Spool) -> Vec<(u8, Vec<u64>)> {
@@ -123,7 +129,7 @@ fn no_random_damage_to_the_file_makes_opening_panic_or_fail_for_ever() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0xff;
         std::fs::write(place.path().join("spool.db"), damaged).unwrap();
-        if let Ok(mut spool) = Spool::open(place.path(), Epoch([2; 16]), ROOMY) {
+        if let Ok(mut spool) = Spool::open(self::place(place.path()), Epoch([2; 16]), ROOMY) {
             let _ = spool.stored();
             let _ = spool.append(b"after damage", T0);
         }

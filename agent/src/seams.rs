@@ -1,0 +1,136 @@
+//! What the loop takes from outside of itself: time, randomness, the network and the disk.
+//!
+//! Each is a constructor argument, so that the whole-system simulation (`tests/sim`) runs the very loop, spool and uplink
+//! of the program on its own time, network and disk. [`Seams::system`] is this machine.
+
+use crate::identity::Identity;
+use crate::uplink;
+use anyhow::Result;
+use firstline_agent_platform::clock::{self, Reading};
+use firstline_agent_platform::private_file;
+use firstline_model::Timestamp;
+use rusqlite::Connection;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The clocks of the device.
+pub trait Clock: Send + Sync {
+    /// What the device believes the time to be.
+    fn wall(&self) -> Timestamp;
+    /// Time awake and asleep; not disturbed by changes of the wall clock.
+    fn read(&self) -> Reading;
+}
+
+/// Unpredictable bytes; an error when there are none.
+pub type Random = Arc<dyn Fn() -> Result<[u8; 16]> + Send + Sync>;
+
+/// Bytes both ways.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
+
+/// A connection in the making.
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'a>>;
+
+/// How the collector is reached.
+pub trait Network: Send + Sync {
+    /// Opens a byte stream to the collector on which this identity has been proven.
+    fn connect<'a>(&'a self, identity: &'a Identity) -> Connecting<'a>;
+}
+
+/// Where the spool lies.
+pub trait Disk: Send {
+    /// The file, for messages.
+    fn path(&self) -> &Path;
+    /// Opens the file, creating it where there is none.
+    fn open(&self) -> rusqlite::Result<Connection>;
+    /// Moves a damaged file out of the way.
+    fn set_aside(&self) -> io::Result<()>;
+}
+
+/// All of them.
+pub struct Seams {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness: names of epochs, jitter.
+    pub random: Random,
+    /// The way to the collector.
+    pub network: Arc<dyn Network>,
+    /// The place of the spool.
+    pub disk: Box<dyn Disk>,
+}
+
+impl Seams {
+    /// This machine, with the spool in `data`.
+    pub(crate) fn system(data: &Path) -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(random_bytes),
+            network: Arc::new(uplink::Tls),
+            disk: Box::new(Folder { path: data.join("spool.db") }),
+        }
+    }
+}
+
+/// The machine's clocks.
+#[derive(Debug, Clone, Copy)]
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn wall(&self) -> Timestamp {
+        crate::collect::wall_clock()
+    }
+
+    fn read(&self) -> Reading {
+        clock::read()
+    }
+}
+
+fn random_bytes() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| anyhow::anyhow!("the operating system gives no random numbers"))?;
+    Ok(bytes)
+}
+
+/// A file in a folder of this machine.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+}
+
+impl Disk for Folder {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let database = Connection::open(&self.path)?;
+        // The folder is closed already; a copy of the file made by an administrator should be private too.
+        if let Err(error) = private_file::close_to_others(&self.path) {
+            tracing::warn!(error = %error, "the spool's file mode cannot be set");
+        }
+        Ok(database)
+    }
+
+    fn set_aside(&self) -> io::Result<()> {
+        let place = (1..1000)
+            .map(|n| self.path.with_file_name(format!("spool-damaged-{n}.db")))
+            .find(|place| !place.exists())
+            .unwrap_or_else(|| self.path.with_file_name("spool-damaged.db"));
+        std::fs::rename(&self.path, place)?;
+        for suffix in ["-wal", "-shm"] {
+            let mut name = self.path.as_os_str().to_os_string();
+            name.push(suffix);
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
