@@ -10,13 +10,13 @@ use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
 use crate::config::{self, Settings};
 use crate::identity::{self, Identity};
 use crate::probe;
+use crate::seams::{Clock, Network, Random, Seams};
 use crate::spool::{Limits, Spool};
 use crate::telemetry;
 use crate::uplink::{self, Happened, Stream};
 use anyhow::{Context, Result, bail};
 pub use diagnostics::{Asked, Diagnostics};
 use firstline_agent_core::policy::Policy;
-use crate::seams::{Clock, Network, Random, Seams};
 use firstline_agent_platform::{host, private_file, signal};
 use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
@@ -153,7 +153,8 @@ impl Agent {
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
         let spool = Spool::open(disk, Epoch(random()?), limits)?;
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
-        let mut sender = Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
+        let mut sender =
+            Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
         for stored in spool.stored()? {
             sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
             for (seq, len) in stored.records {
@@ -266,7 +267,8 @@ impl Agent {
                     self.streams += 1;
                     let hello = uplink::hello(&self.sender.hello(), self.clock.wall(), self.policy.revision);
                     let (network, identity) = (Arc::clone(&self.network), Arc::clone(&self.identity));
-                    self.stream = Some(Stream::open(self.streams, network, identity, hello, self.happened.0.clone()));
+                    self.stream =
+                        Some(Stream::open(self.streams, network, identity, hello, self.happened.0.clone()));
                 }
                 Event::Disconnect(reason) => {
                     tracing::info!(reason = %reason, "the stream is closed");
@@ -463,14 +465,7 @@ impl Agent {
     }
 }
 
-fn report(
-    sender: &mut Sender,
-    epoch: Epoch,
-    seq: SequenceNumber,
-    len: usize,
-    urgent: bool,
-    now: Tick,
-) {
+fn report(sender: &mut Sender, epoch: Epoch, seq: SequenceNumber, len: usize, urgent: bool, now: Tick) {
     if let Err(fault) = sender.handle_spooled(Spooled { epoch, seq, len, urgent }, now) {
         tracing::error!(%epoch, %seq, fault = %fault, "a spooled record cannot be delivered");
     }
