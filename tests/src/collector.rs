@@ -5,6 +5,7 @@ use crate::process::{self, Process};
 use crate::rest::Rest;
 use crate::wait::{seconds, until_ok};
 use serde_json::Value as Json;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -18,7 +19,8 @@ const READY: Duration = Duration::from_secs(30);
 pub struct Collector {
     // The order is that of dropping: nothing is deleted under a process that runs.
     process: Option<Process>,
-    data: TempDir,
+    folder: Option<TempDir>,
+    data: PathBuf,
     host: IpAddr,
     listeners: Option<(SocketAddr, SocketAddr)>,
     setup_link: Option<String>,
@@ -39,8 +41,17 @@ impl Collector {
     /// # Panics
     /// When there is no room for its data.
     pub fn prepared() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut collector = Self::prepared_in(folder.path().to_owned());
+        collector.folder = Some(folder);
+        collector
+    }
+
+    /// One whose data lie in this folder, which the test looks after.
+    pub fn prepared_in(data: PathBuf) -> Self {
         Self {
-            data: tempfile::tempdir().expect("a temporary folder"),
+            folder: None,
+            data,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             process: None,
             listeners: None,
@@ -74,7 +85,10 @@ impl Collector {
     pub fn write_knowledge(&self, name: &str, text: &str) {
         let folder = self.data().join("knowledge.d");
         std::fs::create_dir_all(&folder).expect("the folder of knowledge can be made");
-        std::fs::write(folder.join(name), text).expect("a knowledge file can be written");
+        let mut file = std::fs::File::create(folder.join(name)).expect("a knowledge file can be made");
+        file.write_all(text.as_bytes()).expect("a knowledge file can be written");
+        // It is the test's, so it has to outlive a power cut by itself.
+        file.sync_all().expect("a knowledge file can be kept");
     }
 
     /// Starts `serve` on free ports and waits until it listens.
@@ -114,6 +128,16 @@ impl Collector {
         self.process.take().expect("the collector runs").kill();
     }
 
+    /// Stops it where it stands: from now on it neither writes nor answers.
+    pub fn freeze(&self) {
+        self.running().freeze();
+    }
+
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::has_ended)
+    }
+
     /// Asks it to end.
     pub fn stop(&mut self) {
         self.process.take().expect("the collector runs").stop();
@@ -142,7 +166,7 @@ impl Collector {
 
     /// Its data folder.
     pub fn data(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// Its database.

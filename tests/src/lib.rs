@@ -16,11 +16,13 @@ pub mod figure;
 pub mod link;
 pub mod needs;
 pub mod office;
+pub mod oracle;
 pub mod printer;
 pub mod process;
 pub mod rest;
 pub mod simulated;
 pub mod stranger;
+pub mod volume;
 pub mod wait;
 
 pub use agent::Agent;

@@ -175,6 +175,29 @@ impl Process {
         self.end();
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it where it stands and waits until each of its threads does: then it neither writes nor answers any more.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn freeze(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
+        crate::wait::until("every thread stands still", STOP, || {
+            // A thread inside of a system call ends that first.
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
+            let state =
+                |stat: &str| stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+            threads
+                .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok())
+                .all(|stat| state(&stat) == Some('T'))
+                .then_some(())
+        });
+    }
+
     /// Asks it to end.
     ///
     /// # Panics

@@ -129,7 +129,18 @@ impl SimulatedAgent {
 
     /// Opens a stream with a fresh epoch and waits for the welcome.
     pub async fn stream(&self, epoch: [u8; 16]) -> Result<SimulatedStream> {
-        let channel = connect(&self.collector, self.tls()?).await?;
+        let offer = v1::EpochOffer { epoch: epoch.to_vec(), first_unacked: 1, next: 1 };
+        let (stream, _) = self.stream_to(&self.collector, vec![offer]).await?;
+        Ok(SimulatedStream { epoch, ..stream })
+    }
+
+    /// Opens a stream to this address with these epochs, and what it was welcomed with.
+    pub async fn stream_to(
+        &self,
+        collector: &str,
+        epochs: Vec<v1::EpochOffer>,
+    ) -> Result<(SimulatedStream, v1::Welcome)> {
+        let channel = connect(collector, self.tls()?).await?;
         let mut client = v1::session_client::SessionClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
@@ -138,14 +149,14 @@ impl SimulatedAgent {
             protocol: limits::PROTOCOL,
             agent_version: "0.0.0-simulated".to_owned(),
             sent_at_ms: now_ms(),
-            epochs: vec![v1::EpochOffer { epoch: epoch.to_vec(), first_unacked: 1, next: 1 }],
+            epochs,
             policy_revision: 0,
         };
         outgoing.send(agent(v1::agent_message::Message::Hello(hello))).await.context("no stream")?;
         let incoming = client.stream(ReceiverStream::new(messages)).await.context("no stream")?.into_inner();
-        let mut stream = SimulatedStream { epoch, next: 1, outgoing, incoming };
+        let mut stream = SimulatedStream { epoch: [0; 16], next: 1, outgoing, incoming };
         match stream.receive().await? {
-            Some(v1::collector_message::Message::Welcome(_)) => Ok(stream),
+            Some(v1::collector_message::Message::Welcome(welcome)) => Ok((stream, welcome)),
             other => bail!("expected a welcome, got {other:?}"),
         }
     }
@@ -157,17 +168,17 @@ impl SimulatedStream {
         Ok(self.incoming.message().await.context("the stream is lost")?.and_then(|message| message.message))
     }
 
+    /// Sends a batch and does not wait.
+    pub async fn send_batch(&self, epoch: [u8; 16], first_seq: u64, records: Vec<Vec<u8>>) -> Result<()> {
+        let batch = v1::Batch { epoch: epoch.to_vec(), first_seq, records, sent_at_ms: now_ms() };
+        self.outgoing.send(agent(v1::agent_message::Message::Batch(batch))).await.context("no stream")
+    }
+
     /// Sends one record and waits for its ack; returns how long that took.
     pub async fn deliver(&mut self, record: Vec<u8>) -> Result<Duration> {
         let (begin, seq) = (Instant::now(), self.next);
         self.next += 1;
-        let batch = v1::Batch {
-            epoch: self.epoch.to_vec(),
-            first_seq: seq,
-            records: vec![record],
-            sent_at_ms: now_ms(),
-        };
-        self.outgoing.send(agent(v1::agent_message::Message::Batch(batch))).await.context("no stream")?;
+        self.send_batch(self.epoch, seq, vec![record]).await?;
         loop {
             match self.receive().await? {
                 Some(v1::collector_message::Message::Ack(ack)) if ack.through_seq >= seq => {

@@ -54,3 +54,10 @@ pub fn never(what: &str, quiet: Duration, mut look: impl FnMut() -> Option<Strin
         let _ = never.recv_timeout(LOOK);
     }
 }
+
+/// Lets a moment pass. Only for choosing a random instant, such as that of a kill: nothing may depend on what has
+/// happened by then.
+pub fn pass(moment: Duration) {
+    let (_sender, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(moment);
+}

@@ -17,6 +17,9 @@ const PACKAGES: &[Package] = &[
     Package::program("iproute2", "ip", "network faults in a namespace of their own"),
     Package::program("dnsmasq-base", "dnsmasq", "a DNS and DHCP server that can be broken"),
     Package::program("smartmontools", "smartctl", "disk health tests"),
+    Package::program("xfsprogs", "xfs_io", "disks that lose power"),
+    Package::program("e2fsprogs", "mkfs.ext4", "disks that lose power"),
+    Package::program("python3", "python3", "the oracle's checker, which shares no code with the product"),
     Package::program("strace", "strace", "the proof that the agent starts and opens only what it says"),
 ];
 
