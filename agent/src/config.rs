@@ -91,7 +91,8 @@ pub(crate) fn load(path: &Path, required: bool) -> Result<Settings> {
     }
 }
 
-fn parse(text: &str) -> Result<Settings> {
+/// Reads a configuration's text.
+pub(crate) fn parse(text: &str) -> Result<Settings> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| {
             // Bytes, because a span may end inside of a character.

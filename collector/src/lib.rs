@@ -15,6 +15,7 @@ mod secret;
 mod serve;
 mod site;
 pub mod telemetry;
+pub mod untrusted;
 mod web;
 
 use clap::Parser;

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod dns;
 pub mod effort;
 pub mod figure;
+pub mod fuzz;
 pub mod link;
 pub mod needs;
 pub mod office;

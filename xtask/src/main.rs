@@ -11,6 +11,7 @@ mod bench;
 mod check_targets;
 mod codegen;
 mod drill;
+mod fuzz;
 mod install;
 mod instance;
 mod interrupt;
@@ -42,6 +43,8 @@ enum Task {
     Test(test::Args),
     /// Measure figures on this machine with the real programs
     Bench(bench::Args),
+    /// Give the doors of both programs random bytes, for as long as one likes
+    Fuzz(fuzz::Args),
     /// Check the agent for Windows and macOS from this machine
     CheckTargets(check_targets::Args),
     /// Build both programs, run a collector and this machine's agent until Ctrl-C
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
         Task::Up(args) => up::run(&args),
         Task::Drill(args) => drill::run(&args),

@@ -138,6 +138,20 @@ fn one(source: &Source, queue: Queue) -> Examined {
     Examined { queue, jobs, contact }
 }
 
+/// Reads an IPP reply and everything that the probe would take from it; `false` when it is refused. For the fuzz
+/// targets: whoever answers at a printer's address chooses these bytes.
+pub fn reads_reply(bytes: &[u8]) -> bool {
+    let Ok(reply) = message::parse(bytes) else { return false };
+    for queue in queue::queues(&reply) {
+        if let Some(uri) = &queue.device_uri {
+            // Redacting must work for what parsing refuses.
+            let _ = (device::redacted(uri), device::DeviceUri::parse(uri));
+        }
+    }
+    queue::jobs(&reply);
+    true
+}
+
 /// Examines the one queue called `name`. Not present when there is no such queue.
 pub(crate) fn examine_one(context: &Context, name: &str) -> Result<Examined, ProbeError> {
     let source = Source::of(context);

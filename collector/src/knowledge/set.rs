@@ -103,6 +103,12 @@ pub(crate) fn judge(added: &[Source]) -> Judged {
     judge_over(pack::FILES, added)
 }
 
+/// Judges one file alone, without the pack: what is wrong with it, in words.
+pub(crate) fn judge_alone(file: &str, text: &str) -> Vec<String> {
+    let source = Source { file: file.to_owned(), text: Ok(text.to_owned()) };
+    judge_over(&[], &[source]).problems.iter().map(ToString::to_string).collect()
+}
+
 /// The same over another pack; pure.
 pub(crate) fn judge_over(pack: &[(&str, &str)], added: &[Source]) -> Judged {
     let mut problems = Problems::default();
