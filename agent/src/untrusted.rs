@@ -3,6 +3,7 @@
 //! promised to keep.
 
 use crate::config;
+use crate::seams::Folder;
 use crate::spool::{Limits, Spool};
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use std::path::Path;
@@ -27,7 +28,8 @@ pub fn spool_files(folder: &Path) -> Result<(), String> {
     let said = |error: &dyn std::error::Error| {
         error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
     };
-    let mut spool = Spool::open(folder, Epoch([7; 16]), limits).map_err(|error| said(&error))?;
+    let disk = || Box::new(Folder { path: folder.join("spool.db") });
+    let mut spool = Spool::open(disk(), Epoch([7; 16]), limits).map_err(|error| said(&error))?;
     for stored in spool.stored().map_err(|error| said(&error))? {
         for (seq, _) in stored.records {
             // A record that cannot be read costs itself; which ones can is for the spool to say.
@@ -39,7 +41,7 @@ pub fn spool_files(folder: &Path) -> Result<(), String> {
         return Err("the spool took a record and gave it no number".to_owned());
     };
     drop(spool);
-    let spool = Spool::open(folder, Epoch([8; 16]), limits).map_err(|error| said(&error))?;
+    let spool = Spool::open(disk(), Epoch([8; 16]), limits).map_err(|error| said(&error))?;
     let read = spool.read(epoch, seq, 1).map_err(|error| said(&error))?;
     if read.first().map(Vec::as_slice) != Some(NEW) {
         return Err(format!("record {} is not in the files after the spool was opened again", SequenceNumber(seq.0)));
