@@ -44,7 +44,10 @@ pub fn spool_files(folder: &Path) -> Result<(), String> {
     let spool = Spool::open(disk(), Epoch([8; 16]), limits).map_err(|error| said(&error))?;
     let read = spool.read(epoch, seq, 1).map_err(|error| said(&error))?;
     if read.first().map(Vec::as_slice) != Some(NEW) {
-        return Err(format!("record {} is not in the files after the spool was opened again", SequenceNumber(seq.0)));
+        return Err(format!(
+            "record {} is not in the files after the spool was opened again",
+            SequenceNumber(seq.0)
+        ));
     }
     Ok(())
 }

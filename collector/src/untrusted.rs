@@ -116,8 +116,7 @@ impl Rest {
         let request = request.body(Body::from(body.to_vec())).map_err(|error| error.to_string())?;
         let response = self.router.clone().oneshot(request).await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
-        let etag =
-            response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let answer = axum::body::to_bytes(response.into_body(), 16 << 20).await;
         Ok((status, etag, answer.map_err(|error| error.to_string())?.to_vec()))
     }

@@ -89,7 +89,10 @@ fn every_target_has_a_program_a_corpus_and_a_test() {
     let tests = std::fs::read_to_string(manifest.join("replay/main.rs")).expect("this file");
     for target in TARGETS {
         let name = target.name;
-        assert!(programs.contains(&format!("name = \"{name}\"")), "{name} has no program in tests/fuzz/Cargo.toml");
+        assert!(
+            programs.contains(&format!("name = \"{name}\"")),
+            "{name} has no program in tests/fuzz/Cargo.toml"
+        );
         assert!(manifest.join(format!("fuzz/fuzz_targets/{name}.rs")).is_file(), "{name} has no program");
         assert!(tests.contains(&format!("replay(\"{name}\")")), "{name} has no test");
         assert!(!corpus(target).is_empty());

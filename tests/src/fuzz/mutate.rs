@@ -20,8 +20,20 @@ impl Choice {
 /// Numbers at which lengths and counters break.
 const EXTREMES: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, u64::MAX >> 1, u64::MAX];
 /// Bytes that mean something in the formats at hand.
-const TOKENS: [&[u8]; 12] =
-    [b"{", b"[[", b"\"", b"\\", b"\0", b"\xff\xfe", b"-1", b"1e999", b"null", b"=\n[", b"%2f", b"\xe2\x80\xae"];
+const TOKENS: [&[u8]; 12] = [
+    b"{",
+    b"[[",
+    b"\"",
+    b"\\",
+    b"\0",
+    b"\xff\xfe",
+    b"-1",
+    b"1e999",
+    b"null",
+    b"=\n[",
+    b"%2f",
+    b"\xe2\x80\xae",
+];
 
 /// Mutation `number` of `input`, perhaps crossed with `other`.
 pub fn mutation(input: &[u8], other: &[u8], number: u64) -> Vec<u8> {

@@ -50,7 +50,9 @@ async fn one(bytes: &[u8]) {
         return;
     }
     // A path that no request can carry never reaches the program.
-    let Ok((status, _, answer)) = rest.send(method, &path, TOKEN, etag.as_deref(), body).await else { return };
+    let Ok((status, _, answer)) = rest.send(method, &path, TOKEN, etag.as_deref(), body).await else {
+        return;
+    };
     assert!(status < 500, "{method} {path}: {status} {}", String::from_utf8_lossy(&answer));
     if !answer.is_empty() {
         serde_json::from_slice::<serde_json::Value>(&answer).unwrap_or_else(|error| {
