@@ -4,6 +4,7 @@
 //! collector says, then what was collected, then time.
 
 mod diagnostics;
+mod ledger;
 
 use crate::cli::{Cli, RunArgs};
 use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
@@ -238,6 +239,7 @@ impl Agent {
         while let Some((payload, urgent)) = self.unspooled.front() {
             match self.spool.append(payload, self.clock.wall()) {
                 Ok(appended) => {
+                    ledger::durable(&self.spool, &appended.records);
                     for (epoch, through) in appended.trimmed {
                         self.sender.handle_trimmed(epoch, through);
                     }
@@ -285,6 +287,7 @@ impl Agent {
         }
         while let Some((epoch, through)) = self.sender.poll_commit() {
             self.spool.set_watermark(epoch, through);
+            ledger::acked(epoch, through);
         }
         while let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_room()) {
             let Some(transmit) = self.sender.poll_transmit(self.tick()) else { break };
