@@ -2,6 +2,9 @@
 
 mod delivery;
 mod enrollment;
+mod enrollment_race;
 mod faults;
 mod identity;
 mod operation;
+mod revocation;
+mod signing;

@@ -11,6 +11,7 @@ use crate::telemetry::Figures;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::{Store, StoreError};
 use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -59,6 +60,8 @@ pub(crate) enum Applied {
     Committed,
     /// It is not, and the agent has to send it again.
     NotStored,
+    /// It is not and never will be: the device's identity was withdrawn.
+    Withdrawn,
 }
 
 /// What changed, for pages that follow.
@@ -239,12 +242,18 @@ impl Worker {
             let mut plan = CommitPlan::default();
             let mut observations = 0;
             let mut stored = BTreeSet::new();
-            for (device, todo) in &todo {
+            for (device, todo) in &mut todo {
                 if self.load(device).await.is_none() {
                     continue;
                 }
                 let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
+                if live.snapshot.device.status != DeviceStatus::Active {
+                    for (_, reply) in todo.batches.drain(..) {
+                        // A session that ended meanwhile knows already.
+                        let _ = reply.send(Applied::Withdrawn);
+                    }
+                }
                 let mut draft = live.draft();
                 judge(live, &knowledge, todo, now, numbers, &mut draft);
                 observations += draft.observations;
