@@ -72,10 +72,27 @@ fn rpcs() -> Vec<String> {
 /// Ways to name a device beside a certificate.
 fn pretenders(own: &Identity, victim: &str) -> Vec<(String, Stranger)> {
     let headers = [
-        "x-device-id", "device", "device-id", "grpc-metadata-device-id", "grpc-metadata-x-device", "x-forwarded-for",
-        "x-forwarded-client-cert", "x-forwarded-user", "x-client-cert", "x-ssl-client-s-dn", "x-ssl-cert",
-        "ssl-client-cert", "forwarded", "x-real-ip", "authorization", "cookie", "x-remote-user", "x-original-uri",
-        "x-http-method-override", "from", "firstline-device",
+        "x-device-id",
+        "device",
+        "device-id",
+        "grpc-metadata-device-id",
+        "grpc-metadata-x-device",
+        "x-forwarded-for",
+        "x-forwarded-client-cert",
+        "x-forwarded-user",
+        "x-client-cert",
+        "x-ssl-client-s-dn",
+        "x-ssl-cert",
+        "ssl-client-cert",
+        "forwarded",
+        "x-real-ip",
+        "authorization",
+        "cookie",
+        "x-remote-user",
+        "x-original-uri",
+        "x-http-method-override",
+        "from",
+        "firstline-device",
     ];
     let mut all: Vec<_> = headers
         .iter()

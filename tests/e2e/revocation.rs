@@ -1,11 +1,11 @@
 //! A withdrawn identity is worth nothing within a second, by whatever process it was withdrawn.
 
+use firstline_tests::Collector;
 use firstline_tests::database::number;
 use firstline_tests::effort::effort;
 use firstline_tests::figure::percentile;
 use firstline_tests::simulated::{SimulatedAgent, healthy_minute, now_ms};
 use firstline_tests::wait::seconds;
-use firstline_tests::Collector;
 use std::time::{Duration, Instant};
 
 /// What is promised.
@@ -46,7 +46,9 @@ fn r4_a_revoked_device_is_cut_and_stores_nothing_within_a_second_every_time() {
         cut.push(took);
         let late = number(
             &collector.database(),
-            &format!("SELECT count(*) FROM record WHERE device = '{device}' AND received_at > {revoked_at} + 1000"),
+            &format!(
+                "SELECT count(*) FROM record WHERE device = '{device}' AND received_at > {revoked_at} + 1000"
+            ),
         );
         assert_eq!(late, 0, "run {run}: {late} records were stored a second after the revocation");
     }

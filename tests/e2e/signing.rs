@@ -70,7 +70,11 @@ fn judge(leaf: &[u8], authority: &[u8], device: &str) {
     let usage = leaf.extended_key_usage().unwrap().expect("it says what it is for").value;
     assert!(usage.client_auth, "{device} may not show it");
     assert!(
-        !usage.any && !usage.server_auth && !usage.code_signing && !usage.ocsp_signing && usage.other.is_empty()
+        !usage.any
+            && !usage.server_auth
+            && !usage.code_signing
+            && !usage.ocsp_signing
+            && usage.other.is_empty()
     );
     let key_usage = leaf.key_usage().unwrap().expect("it says what its key is for").value;
     assert!(key_usage.digital_signature() && !key_usage.key_cert_sign() && !key_usage.crl_sign());

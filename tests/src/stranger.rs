@@ -5,8 +5,8 @@ use crate::wait::seconds;
 use firstline_proto::{limits, v1};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
-use rustls::pki_types::pem::PemObject;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::net::SocketAddr;
@@ -39,7 +39,13 @@ impl Stranger {
     /// Shows what this device got.
     pub fn with_identity(identity: &Identity) -> Self {
         let shown = (identity.certificate.clone(), identity.private_key.clone());
-        Self { roots: identity.authorities.clone(), shown: Some(shown), metadata: Vec::new(), server_name: None, path: Default::default() }
+        Self {
+            roots: identity.authorities.clone(),
+            shown: Some(shown),
+            metadata: Vec::new(),
+            server_name: None,
+            path: Default::default(),
+        }
     }
 
     /// Shows no certificate.
@@ -165,7 +171,8 @@ impl Stranger {
             let answer = v1::enrollment_client::EnrollmentClient::new(channel).enroll(request).await?;
             Ok(answer.into_inner())
         };
-        runtime.block_on(async { tokio::time::timeout(seconds(15), ask).await.expect("an answer within 15 s") })
+        runtime
+            .block_on(async { tokio::time::timeout(seconds(15), ask).await.expect("an answer within 15 s") })
     }
 
     /// Asks the web listener for a page and gives the status of the answer.

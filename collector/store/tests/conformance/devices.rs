@@ -159,7 +159,8 @@ async fn r4_nothing_of_a_device_is_stored_once_its_identity_was_withdrawn() {
             let late = store.commit(plan([batch(&pc, 3, 5)])).await;
             assert!(matches!(late, Err(StoreError::Conflict { .. })), "{}: {late:?}", subject.name);
             // That it went away may still be noted.
-            let gone = DevicePlan { presence: Some(Presence::OffNetwork), ..DevicePlan::unchanged(pc.clone()) };
+            let gone =
+                DevicePlan { presence: Some(Presence::OffNetwork), ..DevicePlan::unchanged(pc.clone()) };
             store.commit(plan([gone])).await.unwrap();
         }
         store.set_device_status(&pc, DeviceStatus::Active, &audit("device.release")).await.unwrap();
