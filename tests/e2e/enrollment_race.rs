@@ -1,4 +1,5 @@
 //! A one-time token makes one device, whatever races, and a refusal tells nothing but that it is one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use firstline_tests::database::number;
 use firstline_tests::effort::effort;
@@ -18,8 +19,10 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// All that a caller can see of a refusal.
-fn seen(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
+/// All that a caller can see of a refusal: code, message, details, names of headers.
+type Seen = (Code, String, Vec<u8>, Vec<String>);
+
+fn seen(status: &Status) -> Seen {
     let mut names: Vec<String> = status
         .metadata()
         .keys()

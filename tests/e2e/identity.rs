@@ -1,4 +1,5 @@
 //! A device is who its certificate says, and nobody else.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use firstline_model::{Body, Component, ComponentKind, Observation, Timestamp, Value};
 use firstline_proto::convert::encode_record;

@@ -1,4 +1,5 @@
 //! Whatever a signing request asks for, a device gets a device's certificate or a clear refusal.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use firstline_tests::Collector;
 use firstline_tests::effort::effort;
@@ -29,6 +30,9 @@ impl Dice {
     }
 }
 
+/// Changes what a request asks for.
+type Wish = Box<dyn Fn(&mut CertificateParams)>;
+
 /// Requests whose signature is good and whose wishes are not.
 fn greedy() -> Vec<Vec<u8>> {
     let key = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
@@ -39,7 +43,7 @@ fn greedy() -> Vec<Vec<u8>> {
         change(&mut params);
         params.serialize_request(&key()).map(|request| request.der().to_vec())
     };
-    let wishes: Vec<Box<dyn Fn(&mut CertificateParams)>> = vec![
+    let wishes: Vec<Wish> = vec![
         Box::new(|_| {}),
         Box::new(move |p| p.subject_alt_names = vec![uri("urn:firstline:device:somebody-else")]),
         Box::new(move |p| p.subject_alt_names = vec![dns("firstline-collector"), dns("*.example")]),
