@@ -207,7 +207,7 @@ impl Worker {
                     todo.entry(device).or_default().presence = Some((presence, agent_version));
                 }
                 Work::Marks { device, reply } => {
-                    let marks = self.load(&device).await.map(|live| live.snapshot.marks.clone());
+                    let marks = self.load(&device).await.map(|live| live.marks.clone());
                     // A session that ended meanwhile does not need the answer.
                     let _ = reply.send(marks);
                 }
@@ -389,7 +389,7 @@ impl Worker {
             return;
         }
         let mut heard: Vec<(Option<Timestamp>, DeviceId)> =
-            self.live.values().map(|live| (live.snapshot.device.last_seen_at, live.id().clone())).collect();
+            self.live.values().map(|live| (live.device.last_seen_at, live.id().clone())).collect();
         heard.sort();
         for (_, device) in heard.into_iter().take(MOST_LIVE / 10) {
             if !self.deadline_of.contains_key(&device) {
@@ -410,16 +410,16 @@ fn judge(
     if let Some((presence, version)) = &todo.presence {
         draft.plan.presence = Some(*presence);
         draft.plan.seen_at = Some(now);
-        live.snapshot.device.presence = Some(*presence);
+        live.device.presence = Some(*presence);
         if let Some(version) = version {
             draft.plan.agent_version = Some(version.clone());
-            live.snapshot.device.agent_version.clone_from(version);
+            live.device.agent_version.clone_from(version);
         }
     }
     for (incoming, _) in &todo.batches {
         live.take_batch(knowledge, incoming, draft);
     }
-    live.snapshot.device.last_seen_at = draft.plan.seen_at.max(live.snapshot.device.last_seen_at);
+    live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.
     live.pass_time(knowledge, now, draft);
     let mut next_id = || {
@@ -439,7 +439,7 @@ fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {
     plan.devices
         .iter()
         .map(|part| Changed {
-            site: live.get(&part.device).and_then(|live| live.snapshot.device.site.clone()),
+            site: live.get(&part.device).and_then(|live| live.device.site.clone()),
             device: part.device.clone(),
             tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
         })
