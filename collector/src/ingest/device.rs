@@ -5,9 +5,7 @@ use firstline_collector_core::device::{Decided, KnownDevice, News};
 use firstline_collector_core::finding::Finding;
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
 use firstline_collector_store::plan::{DevicePlan, NewMark, NewRecord};
-use firstline_collector_store::record::{
-    AuditEntry, Device, DeviceSnapshot, LatestContent, LatestValue,
-};
+use firstline_collector_store::record::{AuditEntry, Device, DeviceSnapshot, LatestContent, LatestValue};
 use firstline_model::{
     Attributes, Body, Component, DeviceId, Epoch, Observation, RuleCode, SequenceNumber, TicketId, Timestamp,
     Value, semconv,
@@ -56,8 +54,7 @@ impl Live {
             tags: device.tags.clone(),
             device_class: None,
         };
-        let known =
-            KnownDevice::new(traits, device.hostname.clone(), device.facts.clone(), state, tickets);
+        let known = KnownDevice::new(traits, device.hostname.clone(), device.facts.clone(), state, tickets);
         Self { device, marks, known, ahead_ms: 0 }
     }
 
