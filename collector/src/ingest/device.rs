@@ -195,8 +195,7 @@ impl Live {
         draft: &mut Draft,
     ) {
         let news = std::mem::take(&mut draft.news);
-        let Decided { outcome, expired_requests } =
-            self.known.decide(knowledge, now, &news, next_id);
+        let Decided { outcome, expired_requests } = self.known.decide(knowledge, now, &news, next_id);
         let DeskOutcome { tickets, timeline, effects, suppressions: _ } = outcome;
         draft.plan.tickets.extend(tickets);
         draft.plan.timeline.extend(timeline);
