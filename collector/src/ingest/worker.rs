@@ -248,7 +248,7 @@ impl Worker {
                 }
                 let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
-                if live.snapshot.device.status != DeviceStatus::Active {
+                if live.device.status != DeviceStatus::Active {
                     for (_, reply) in todo.batches.drain(..) {
                         // A session that ended meanwhile knows already.
                         let _ = reply.send(Applied::Withdrawn);
