@@ -7,9 +7,9 @@
 
 use crate::cli::{Cli, EnrollArgs};
 use crate::identity::{self, Identity};
+use crate::trust;
 use crate::uplink::{channel, tls};
 use anyhow::{Context, Result, bail};
-use firstline_agent_platform::private_file;
 use firstline_proto::v1;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use std::io::Read;
@@ -29,7 +29,7 @@ struct Address {
 
 pub(crate) fn command(cli: &Cli, args: &EnrollArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
-    private_file::ensure_folder(&data)?;
+    trust::establish(&data, None)?;
     if !args.replace
         && let Some(existing) = identity::load(&data)?
     {

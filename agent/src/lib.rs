@@ -15,6 +15,7 @@ pub mod run;
 pub mod seams;
 mod spool;
 mod telemetry;
+mod trust;
 pub mod untrusted;
 mod uplink;
 

@@ -4,7 +4,7 @@
 //! collector says, then what was collected, then time.
 
 mod diagnostics;
-mod ledger;
+mod unspooled;
 
 use crate::cli::{Cli, RunArgs};
 use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
@@ -13,8 +13,8 @@ use crate::identity::{self, Identity};
 use crate::probe;
 use crate::seams::{Clock, Network, Random, Seams};
 use crate::spool::{Limits, Spool};
-use crate::telemetry;
 use crate::uplink::{self, Happened, Stream};
+use crate::{telemetry, trust};
 use anyhow::{Context, Result, bail};
 pub use diagnostics::{Asked, Diagnostics};
 use firstline_agent_core::policy::Policy;
@@ -24,27 +24,25 @@ use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
 use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
-use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc as channel;
+use unspooled::Unspooled;
 
 /// How long a record waits for company on the stream. Records are made once a minute, so waiting longer gains nothing.
 const LINGER: Duration = Duration::from_millis(200);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
-/// Most payloads that wait in memory while the spool cannot be written.
-const MOST_UNSPOOLED: usize = 512;
 /// While the spool cannot be written, it is tried this often.
 const SPOOL_RETRY: Duration = Duration::from_secs(2);
 
 pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
-    private_file::ensure_folder(&data)?;
     let config_path = config::path(args.config.as_deref(), &data);
+    trust::establish(&data, Some(&config_path))?;
     let settings = config::load(&config_path, args.config.is_some())?;
     telemetry::start(&settings.log);
     let Some(identity) = identity::load(&data)? else {
@@ -64,7 +62,7 @@ pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
 /// One agent per data folder: two would number records in one spool and take each other's stream away.
 fn lock(data: &Path) -> Result<File> {
     let path = data.join("run.lock");
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let file = private_file::open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -136,7 +134,7 @@ pub struct Agent {
     lanes: Option<Lanes>,
     policy: Policy,
     diagnostics: Diagnostics,
-    unspooled: VecDeque<(Vec<u8>, bool)>,
+    unspooled: Unspooled,
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
     refused: Option<String>,
@@ -152,7 +150,7 @@ impl Agent {
     ) -> Result<Self> {
         let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
-        let spool = Spool::open(disk, Epoch(random()?), limits)?;
+        let spool = Spool::open(disk, Epoch(random()?), limits, clock.wall())?;
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
         let mut sender =
             Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
@@ -177,7 +175,7 @@ impl Agent {
             lanes: None,
             policy: Policy::default(),
             diagnostics,
-            unspooled: VecDeque::new(),
+            unspooled: Unspooled::default(),
             refused: None,
         })
     }
@@ -226,27 +224,25 @@ impl Agent {
                 tracing::warn!(bytes = payload.len(), "a record is larger than the limit and is left out");
                 continue;
             }
-            if self.unspooled.len() >= MOST_UNSPOOLED {
-                self.unspooled.pop_front();
-            }
-            self.unspooled.push_back((payload, found.urgent));
+            self.unspooled.push(payload, found.urgent, self.clock.wall());
         }
         self.write_waiting();
     }
 
     /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
     fn write_waiting(&mut self) {
-        while let Some((payload, urgent)) = self.unspooled.front() {
-            match self.spool.append(payload, self.clock.wall()) {
+        while let Some((payload, urgent)) = self.unspooled.next() {
+            let appended = self.spool.append(&payload, self.clock.wall());
+            self.report_news();
+            match appended {
                 Ok(appended) => {
-                    ledger::durable(&self.spool, &appended.records);
                     for (epoch, through) in appended.trimmed {
                         self.sender.handle_trimmed(epoch, through);
                     }
                     for (epoch, seq, len) in appended.records {
-                        report(&mut self.sender, epoch, seq, len, *urgent, tick(&*self.clock));
+                        report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
                     }
-                    self.unspooled.pop_front();
+                    self.unspooled.written();
                 }
                 Err(error) => {
                     tracing::warn!(
@@ -287,11 +283,12 @@ impl Agent {
         }
         while let Some((epoch, through)) = self.sender.poll_commit() {
             self.spool.set_watermark(epoch, through);
-            ledger::acked(epoch, through);
         }
-        while let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_room()) {
+        while self.stream.as_ref().is_some_and(Stream::has_room) {
             let Some(transmit) = self.sender.poll_transmit(self.tick()) else { break };
-            let records = match self.spool.read(transmit.epoch, transmit.first, transmit.count) {
+            let read = self.spool.read(transmit.epoch, transmit.first, transmit.count, self.clock.wall());
+            self.report_news();
+            let records = match read {
                 Ok(records) => records,
                 Err(error) => {
                     tracing::warn!(
@@ -308,10 +305,18 @@ impl Agent {
                 records,
                 sent_at_ms: self.clock.wall().as_millis(),
             };
-            if !stream.send(v1::agent_message::Message::Batch(batch)) {
+            let message = v1::agent_message::Message::Batch(batch);
+            if !self.stream.as_ref().is_some_and(|stream| stream.send(message)) {
                 tracing::debug!("the stream ended while sending");
                 break;
             }
+        }
+    }
+
+    /// Gap records that the spool wrote by itself are sent as any other.
+    fn report_news(&mut self) {
+        for (epoch, seq, len) in self.spool.take_news() {
+            report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));
         }
     }
 
@@ -335,7 +340,7 @@ impl Agent {
             return;
         }
         self.last_housekeeping = now;
-        match self.spool.flush(self.clock.wall()) {
+        match self.spool.flush(self.clock.wall(), self.clock.read().awake) {
             Ok(deleted) => {
                 for (epoch, through) in deleted {
                     self.sender.handle_trimmed(epoch, through);
@@ -457,7 +462,7 @@ impl Agent {
         if let Some(stream) = self.stream.take() {
             stream.close(v1::GoodbyeReason::Restarting).await;
         }
-        if let Err(error) = self.spool.flush(self.clock.wall()) {
+        if let Err(error) = self.spool.flush(self.clock.wall(), self.clock.read().awake) {
             tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the spool cannot be tidied");
         }
         tracing::info!(

@@ -9,7 +9,7 @@ use anyhow::Result;
 use firstline_agent_platform::clock::{self, Reading};
 use firstline_agent_platform::private_file;
 use firstline_model::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,11 @@ pub trait Disk: Send {
     fn open(&self) -> rusqlite::Result<Connection>;
     /// Moves a damaged file out of the way.
     fn set_aside(&self) -> io::Result<()>;
+    /// The folder that the file lies in, where the spool may note things beside it and read a damaged file's bytes to mend
+    /// it. A disk without one only sets a damaged file aside.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// All of them.
@@ -109,12 +114,22 @@ impl Disk for Folder {
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
-        let database = Connection::open(&self.path)?;
-        // The folder is closed already; a copy of the file made by an administrator should be private too.
-        if let Err(error) = private_file::close_to_others(&self.path) {
-            tracing::warn!(error = %error, "the spool's file mode cannot be set");
-        }
-        Ok(database)
+        let refused = |why: String| {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+            rusqlite::Error::SqliteFailure(code, Some(why))
+        };
+        // Closed to others from its first moment, and never made through a link that somebody put in its place; SQLite's
+        // journals get the mode of the file. SQLite refuses links on the whole way, so it gets the real one.
+        private_file::open(&self.path).map_err(|error| refused(error.to_string()))?;
+        let path = self.path.canonicalize().map_err(|error| refused(error.to_string()))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        Connection::open_with_flags(path, flags)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.path.parent()
     }
 
     fn set_aside(&self) -> io::Result<()> {

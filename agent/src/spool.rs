@@ -10,16 +10,46 @@
 //! - Acked records stay for a while ([`Limits::keep_acked`]), because a collector that is restored from a backup needs
 //!   them again. They are the first to go when the quota is reached; after them the oldest unacked records go, and a gap
 //!   record that counts them is appended in the same transaction.
-//! - A failed write leaves the spool as it was; the caller keeps the payload and tries again. A file that SQLite calls
-//!   damaged is set aside, never deleted, and a new one begins.
+//! - A failed write leaves the spool as it was; the caller keeps the payload and tries again. Nothing is known of a
+//!   connection whose sync failed, so the file is opened anew and the payload is written from memory.
+//! - Every record proves itself ([`mark`]). One that does not is never delivered: it is named in a gap record with the
+//!   reason `corrupt` before its number goes out empty. A file that SQLite calls damaged, or in which something is
+//!   missing, is mended ([`mend`]): what is whole is kept, what is not is named, the damaged file is set aside.
+//! - A clock that is wrong deletes nothing that is not acked, and of the rest little at a time ([`Spool::flush`]).
+//!
+//! # What damage costs
+//!
+//! One flipped byte costs at most the record that it is in: records are found by their marks, not by the pages and
+//! pointers around them. A lost page of 4 KiB costs the records that have a part of it.
+
+mod carve;
+mod database;
+mod gap;
+mod mark;
+mod mend;
+mod tally;
 
 use crate::seams::Disk;
-use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, SequenceNumber, Timestamp};
-use firstline_proto::convert::encode_record;
+use carve::Journal;
+use database::{insert_epoch, insert_record, is_damage, update_epoch, write_watermarks};
+use firstline_agent_platform::disk;
+use firstline_model::{Epoch, SequenceNumber, Timestamp};
+use gap::Range;
+use mark::Mark;
+use mend::{Damaged, Mended, Trouble};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tally::{Count, Tally};
 use thiserror::Error;
+
+/// While the file system has less than its reserve free, the spool stops growing, unless it is smaller than this.
+const ALWAYS_ALLOWED: u64 = 16 << 20;
+/// How much of what is acked one pass of housekeeping may delete, by the time in which it was spooled. Passes are an
+/// hour apart, so a normal one deletes an hour's worth, and a wrong clock cannot empty the tail at once.
+const MOST_AT_ONCE: Duration = Duration::from_secs(2 * 3600);
+/// A record from so far in the future was spooled under a wrong clock.
+const FUTURE: Duration = Duration::from_secs(3600);
 
 /// Why the spool could not do its work.
 #[derive(Debug, Error)]
@@ -33,7 +63,7 @@ pub(crate) enum SpoolError {
         #[source]
         source: rusqlite::Error,
     },
-    /// The damaged file could not be set aside.
+    /// The damaged file could not be set aside or replaced.
     #[error("the damaged spool {} cannot be set aside", path.display())]
     SetAside {
         /// The file.
@@ -79,58 +109,78 @@ pub(crate) struct Appended {
 pub(crate) struct Spool {
     disk: Box<dyn Disk>,
     path: PathBuf,
-    database: Connection,
+    /// `None` only while a damaged file is being replaced.
+    database: Option<Connection>,
+    tally: Tally,
     limits: Limits,
     current: Epoch,
     current_row: Option<i64>,
     next: SequenceNumber,
     bytes: u64,
     watermarks: Vec<(Epoch, SequenceNumber)>,
+    /// Gap records that became durable and that the caller does not know yet.
+    news: Vec<(SequenceNumber, usize)>,
+    /// Time awake and time by the wall clock when this life began.
+    begun: Option<(Duration, Timestamp)>,
 }
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS epoch(
-    id INTEGER PRIMARY KEY,
-    name BLOB NOT NULL UNIQUE,
-    next INTEGER NOT NULL,
-    watermark INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS record(
-    epoch INTEGER NOT NULL REFERENCES epoch(id),
-    seq INTEGER NOT NULL,
-    spooled_at INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    PRIMARY KEY(epoch, seq)
-) WITHOUT ROWID;
-";
 
 impl Spool {
     /// Opens the spool on `disk`; new records will belong to `fresh`, which must be random.
-    pub(crate) fn open(disk: Box<dyn Disk>, fresh: Epoch, limits: Limits) -> Result<Self, SpoolError> {
+    pub(crate) fn open(
+        disk: Box<dyn Disk>,
+        fresh: Epoch,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<Self, SpoolError> {
         let path = disk.path().to_path_buf();
-        let database = match open_database(&*disk) {
-            Ok(database) => database,
-            Err(error) if is_damage(&error) => {
-                tracing::warn!(file = %path.display(), error = %error, "the spool is damaged and is set aside");
-                disk.set_aside().map_err(|source| SpoolError::SetAside { path: path.clone(), source })?;
-                open_database(&*disk).map_err(|source| SpoolError::Sqlite { path: path.clone(), source })?
-            }
-            Err(source) => return Err(SpoolError::Sqlite { path, source }),
+        let mended = mend::mended_path(&path);
+        if disk.folder().is_some() && !path.exists() && mended.exists() {
+            // Killed between setting the damaged file aside and putting the complete mended one in its place.
+            database::put_in_place(&mended, &path)?;
+        }
+        let (tally, counts) = Tally::load(disk.folder());
+        // SQLite would overwrite what lies behind a damaged place of the journal.
+        let journal = Journal::beside(&*disk);
+        let opened = database::open(&*disk);
+        let surveyed = match &opened {
+            Ok(database) => mend::survey(database, &counts),
+            Err(error) if is_damage(error) => Err(Trouble::Inconsistent("it is not a database any more")),
+            Err(_) => Ok(Vec::new()),
         };
-        let bytes = database
-            .query_row("SELECT coalesce(sum(length(payload)), 0) FROM record", [], |row| row.get::<_, u64>(0))
-            .map_err(|source| SpoolError::Sqlite { path: path.clone(), source })?;
-        Ok(Self {
+        let mut spool = Self {
             disk,
             path,
-            database,
+            database: None,
+            tally,
             limits,
             current: fresh,
             current_row: None,
             next: SequenceNumber(1),
-            bytes,
+            bytes: 0,
             watermarks: Vec::new(),
-        })
+            news: Vec::new(),
+            begun: None,
+        };
+        let stored = match surveyed {
+            Ok(stored) => {
+                spool.database = Some(opened.map_err(|source| spool.refused(source))?);
+                stored
+            }
+            Err(Trouble::Refused(error)) if !is_damage(&error) => return Err(spool.refused(error)),
+            Err(trouble) => {
+                tracing::warn!(file = %spool.path.display(), trouble = %trouble, "the spool is damaged and is mended");
+                spool.mend(opened.ok(), journal, &counts, now)?;
+                // Whoever opens a spool asks for all that it holds.
+                spool.news.clear();
+                let reopened = database::open(&*spool.disk).map_err(|source| spool.refused(source))?;
+                spool.database = Some(reopened);
+                spool.stored()?
+            }
+        };
+        spool.tally.rewrite(&stored);
+        spool.bytes = stored.iter().flat_map(|epoch| &epoch.records).map(|(_, length)| *length as u64).sum();
+        spool.find_current();
+        Ok(spool)
     }
 
     /// The epoch of this process.
@@ -148,107 +198,171 @@ impl Spool {
         self.bytes
     }
 
+    /// Gap records that were appended beside what the caller asked for; each is told once.
+    pub(crate) fn take_news(&mut self) -> Vec<(Epoch, SequenceNumber, usize)> {
+        let current = self.current;
+        std::mem::take(&mut self.news).into_iter().map(|(seq, length)| (current, seq, length)).collect()
+    }
+
     /// Everything that is kept, oldest epoch first.
     pub(crate) fn stored(&self) -> Result<Vec<StoredEpoch>, SpoolError> {
-        self.attempt(|database| {
-            let mut epochs = database.prepare("SELECT id, name, watermark, next FROM epoch ORDER BY id")?;
-            let rows = epochs.query_map([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get(2)?, row.get(3)?))
-            })?;
-            let mut records =
-                database.prepare("SELECT seq, length(payload) FROM record WHERE epoch = ? ORDER BY seq")?;
-            rows.map(|row| {
-                let (id, name, watermark, next) = row?;
-                let kept = records
-                    .query_map([id], |row| Ok((SequenceNumber(row.get(0)?), row.get(1)?)))?
-                    .collect::<Result<_, _>>()?;
-                let (watermark, next) = (SequenceNumber(watermark), SequenceNumber(next));
-                Ok(StoredEpoch { epoch: Epoch(name), watermark, next, records: kept })
-            })
-            .collect()
+        mend::survey(self.database()?, &[]).map_err(|trouble| match trouble {
+            Trouble::Refused(source) => self.refused(source),
+            Trouble::Inconsistent(what) => {
+                SpoolError::SetAside { path: self.path.clone(), source: std::io::Error::other(what) }
+            }
         })
     }
 
     /// Makes a record durable and gives it its number.
     pub(crate) fn append(&mut self, payload: &[u8], now: Timestamp) -> Result<Appended, SpoolError> {
-        let (current, quota) = (self.current, self.limits.quota);
-        let (mut row, mut next, mut bytes) = (self.current_row, self.next, self.bytes);
         let watermarks = std::mem::take(&mut self.watermarks);
-        let result = (|| {
-            let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write_watermarks(&transaction, &watermarks)?;
-            let id = match row {
-                Some(id) => id,
-                None => {
-                    transaction.execute(
-                        "INSERT INTO epoch(name, next, watermark) VALUES(?, 1, 0)",
-                        params![current.0.as_slice()],
-                    )?;
-                    transaction.last_insert_rowid()
-                }
-            };
-            row = Some(id);
-            let mut appended = Appended { records: Vec::new(), trimmed: Vec::new() };
-            let needed = payload.len() as u64;
-            let mut given_up = Vec::new();
-            while bytes + needed > quota {
-                let Some(freed) = drop_oldest(&transaction, id)? else { break };
-                bytes = bytes.saturating_sub(freed.bytes);
-                appended.trimmed.push((freed.epoch, freed.last));
-                given_up.extend(freed.unacked.map(|(first, last)| (freed.epoch, first, last)));
-            }
-            let mut insert = |payload: &[u8]| -> rusqlite::Result<()> {
-                transaction
-                    .prepare_cached("INSERT INTO record(epoch, seq, spooled_at, payload) VALUES(?, ?, ?, ?)")?
-                    .execute(params![id, next.0, now.as_millis(), payload])?;
-                appended.records.push((current, next, payload.len()));
-                bytes += payload.len() as u64;
-                next = next.next();
-                Ok(())
-            };
-            if !given_up.is_empty() {
-                insert(&gap_record(&given_up, now))?;
-            }
-            insert(payload)?;
-            transaction.execute("UPDATE epoch SET next = ? WHERE id = ?", params![next.0, id])?;
-            transaction.commit()?;
-            Ok(appended)
-        })();
-        match result {
+        match self.mending(now, |spool| spool.try_append(payload, now, &watermarks)) {
             Ok(appended) => {
-                (self.current_row, self.next, self.bytes) = (row, next, bytes);
+                self.note();
                 Ok(appended)
             }
-            Err(source) => {
+            Err(error) => {
                 self.watermarks = watermarks;
-                Err(self.failed(source))
+                Err(error)
             }
         }
     }
 
-    /// The payloads of `count` records from `first`; one that is no longer kept is empty.
+    fn try_append(
+        &mut self,
+        payload: &[u8],
+        now: Timestamp,
+        watermarks: &[(Epoch, SequenceNumber)],
+    ) -> rusqlite::Result<Appended> {
+        let quota = self.room();
+        let current = self.current;
+        let (mut next, mut bytes) = (self.next, self.bytes);
+        let transaction = writing(&mut self.database)?;
+        write_watermarks(&transaction, watermarks)?;
+        let id = match self.current_row {
+            Some(id) => id,
+            None => insert_epoch(&transaction, current, 1, 0, 0)?,
+        };
+        let mut appended = Appended { records: Vec::new(), trimmed: Vec::new() };
+        let needed = payload.len() as u64;
+        let mut given_up = Vec::new();
+        while bytes + needed > quota {
+            let Some(freed) = gap::drop_oldest(&transaction, id)? else { break };
+            bytes = bytes.saturating_sub(freed.bytes);
+            appended.trimmed.push((freed.epoch, freed.last));
+            given_up.extend(freed.unacked);
+        }
+        let mut payloads = gap::records(&given_up, "quota", now);
+        payloads.push(payload.to_vec());
+        for payload in payloads {
+            insert_record(&transaction, id, Mark::of(current, next, &payload), &payload, now)?;
+            appended.records.push((current, next, payload.len()));
+            bytes += payload.len() as u64;
+            next = next.next();
+        }
+        update_epoch(&transaction, current, |stored, _, _| *stored = next.0)?;
+        transaction.commit()?;
+        (self.current_row, self.next, self.bytes) = (Some(id), next, bytes);
+        Ok(appended)
+    }
+
+    /// How much may be kept now: the quota, and no more than now while the file system is short of space.
+    fn room(&self) -> u64 {
+        let quota = self.limits.quota;
+        let folder = self.disk.folder();
+        let is_short = folder.and_then(disk::space).is_some_and(|space| space.free < space.reserve());
+        if is_short { quota.min(self.bytes.max(ALWAYS_ALLOWED)) } else { quota }
+    }
+
+    /// The payloads of `count` records from `first`; one that is no longer kept is empty. One that does not prove itself
+    /// is named in a gap record, which is durable when this returns, and is empty too.
     pub(crate) fn read(
+        &mut self,
+        epoch: Epoch,
+        first: SequenceNumber,
+        count: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Vec<u8>>, SpoolError> {
+        let (payloads, damaged) = self.mending(now, |spool| spool.try_read(epoch, first, count))?;
+        if !damaged.is_empty() {
+            tracing::warn!(%epoch, records = damaged.len(), "records of the spool are damaged and are given up");
+            self.mending(now, |spool| spool.give_up(epoch, &damaged, now))?;
+            self.note();
+        }
+        Ok(payloads)
+    }
+
+    fn try_read(
         &self,
         epoch: Epoch,
         first: SequenceNumber,
         count: u32,
-    ) -> Result<Vec<Vec<u8>>, SpoolError> {
-        self.attempt(|database| {
-            let mut statement = database.prepare_cached(
-                "SELECT seq, payload FROM record WHERE epoch = (SELECT id FROM epoch WHERE name = ?)
-                 AND seq >= ? AND seq < ? ORDER BY seq",
-            )?;
-            let mut payloads = vec![Vec::new(); count as usize];
-            let end = first.0.saturating_add(u64::from(count));
-            let mut rows = statement.query(params![epoch.0.as_slice(), first.0, end])?;
-            while let Some(row) = rows.next()? {
-                let place = row.get::<_, u64>(0)? - first.0;
-                if let Some(payload) = usize::try_from(place).ok().and_then(|place| payloads.get_mut(place)) {
-                    *payload = row.get(1)?;
-                }
+    ) -> rusqlite::Result<(Vec<Vec<u8>>, Vec<Range>)> {
+        let database = self.database.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
+        let mut payloads = vec![Vec::new(); count as usize];
+        let end = first.0.saturating_add(u64::from(count));
+        let known = database
+            .prepare_cached("SELECT id, next, trimmed FROM epoch WHERE name = ?")?
+            .query_row([epoch.0.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((id, next, trimmed)): Option<(i64, u64, u64)> = known else {
+            return Ok((payloads, Vec::new()));
+        };
+        let mut statement = database.prepare_cached(
+            "SELECT seq, mark, payload FROM record WHERE epoch = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        )?;
+        let mut rows = statement.query(params![id, first.0, end])?;
+        let mut whole = Vec::with_capacity(payloads.len());
+        while let Some(row) = rows.next()? {
+            let (seq, mark, payload): (u64, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let mark = Mark::from_bytes(&mark).filter(|m| m.epoch == epoch && m.seq.0 == seq);
+            let place = seq.checked_sub(first.0).and_then(|place| usize::try_from(place).ok());
+            if let Some(place) = place.and_then(|place| payloads.get_mut(place))
+                && mark.is_some_and(|mark| mark.fits(&payload))
+            {
+                *place = payload;
+                whole.push(seq);
             }
-            Ok(payloads)
-        })
+        }
+        let named: Vec<(u64, u64)> = database
+            .prepare_cached("SELECT first, last FROM lost WHERE epoch = ?")?
+            .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let (begin, last) = (first.0.max(trimmed.saturating_add(1)), end.min(next).saturating_sub(1));
+        let damaged = gap::missing(begin, last, whole.into_iter(), &named);
+        Ok((payloads, damaged.into_iter().map(|(first, last)| Range { epoch, first, last }).collect()))
+    }
+
+    /// Names these records of an epoch in gap records and forgets what is left of them.
+    fn give_up(&mut self, epoch: Epoch, ranges: &[Range], now: Timestamp) -> rusqlite::Result<()> {
+        let current = self.current;
+        let mut next = self.next;
+        let mut news = Vec::new();
+        let transaction = writing(&mut self.database)?;
+        let id = match self.current_row {
+            Some(id) => id,
+            None => insert_epoch(&transaction, current, 1, 0, 0)?,
+        };
+        for range in ranges {
+            let bounds = params![epoch.0.as_slice(), range.first, range.last];
+            transaction.execute(
+                "DELETE FROM record WHERE epoch = (SELECT id FROM epoch WHERE name = ?) AND seq BETWEEN ? AND ?",
+                bounds,
+            )?;
+            transaction.execute("INSERT INTO lost SELECT id, ?2, ?3 FROM epoch WHERE name = ?1", bounds)?;
+        }
+        for payload in gap::records(ranges, "corrupt", now) {
+            insert_record(&transaction, id, Mark::of(current, next, &payload), &payload, now)?;
+            news.push((next, payload.len()));
+            next = next.next();
+        }
+        update_epoch(&transaction, current, |stored, _, _| *stored = next.0)?;
+        transaction.commit()?;
+        (self.current_row, self.next) = (Some(id), next);
+        self.bytes += news.iter().map(|(_, length)| *length as u64).sum::<u64>();
+        self.news.extend(news);
+        Ok(())
     }
 
     /// Everything of the epoch through this number is acked. Durable with the next append or flush.
@@ -259,160 +373,187 @@ impl Spool {
 
     /// Makes the watermarks durable, then deletes acked records that were kept long enough, and epochs that are done.
     /// Returns what was deleted.
-    pub(crate) fn flush(&mut self, now: Timestamp) -> Result<Vec<(Epoch, SequenceNumber)>, SpoolError> {
+    ///
+    /// `awake` does not jump as `now` may: within one life, time passes for retention as it passes for the machine, and
+    /// one pass deletes what was spooled within [`MOST_AT_ONCE`] at most. What was spooled in the future counts as spooled
+    /// now.
+    pub(crate) fn flush(
+        &mut self,
+        now: Timestamp,
+        awake: Duration,
+    ) -> Result<Vec<(Epoch, SequenceNumber)>, SpoolError> {
         let watermarks = std::mem::take(&mut self.watermarks);
-        let (keep, current) = (self.limits.keep_acked, self.current_row.unwrap_or(-1));
-        let result = (|| {
-            let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (awake_then, then) = *self.begun.get_or_insert((awake, now));
+        let now = now.min(then.plus(awake.saturating_sub(awake_then)));
+        let kept = self.mending(now, |spool| {
+            let transaction = writing(&mut spool.database)?;
             write_watermarks(&transaction, &watermarks)?;
-            transaction.commit()?;
-            // Only now is the watermark durable, and only what it covers may go.
-            let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut deleted = Vec::new();
-            {
-                let mut old = transaction.prepare(
-                    "SELECT e.name, max(r.seq), e.id FROM record r JOIN epoch e ON e.id = r.epoch
-                     WHERE r.seq <= e.watermark AND r.spooled_at < ? GROUP BY e.id",
-                )?;
-                let mut rows = old.query([now.minus(keep).as_millis()])?;
-                while let Some(row) = rows.next()? {
-                    let (name, last, id): ([u8; 16], u64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                    transaction
-                        .execute("DELETE FROM record WHERE epoch = ? AND seq <= ?", params![id, last])?;
-                    deleted.push((Epoch(name), SequenceNumber(last)));
-                }
-            }
-            transaction.execute(
-                "DELETE FROM epoch WHERE id <> ? AND id NOT IN (SELECT DISTINCT epoch FROM record)",
-                [current],
+            transaction.commit()
+        });
+        if let Err(error) = kept {
+            self.watermarks = watermarks;
+            return Err(error);
+        }
+        // Only now is the watermark durable, and only what it covers may go.
+        self.note_all();
+        let deleted = self.mending(now, |spool| spool.try_trim(now))?;
+        self.note_all();
+        Ok(deleted)
+    }
+
+    fn try_trim(&mut self, now: Timestamp) -> rusqlite::Result<Vec<(Epoch, SequenceNumber)>> {
+        let (keep, current) = (self.limits.keep_acked, self.current_row.unwrap_or(-1));
+        let transaction = writing(&mut self.database)?;
+        let stamp = now.as_millis();
+        transaction.execute(
+            "UPDATE record SET spooled_at = ?1 WHERE spooled_at > ?2",
+            params![stamp, now.plus(FUTURE).as_millis()],
+        )?;
+        let oldest: Option<i64> = transaction.query_row(
+            "SELECT min(r.spooled_at) FROM record r JOIN epoch e ON e.id = r.epoch WHERE r.seq <= e.watermark",
+            [],
+            |row| row.get(0),
+        )?;
+        let paced = oldest.map(|oldest| Timestamp::from_millis(oldest).plus(MOST_AT_ONCE));
+        let before = paced.map_or(now.minus(keep), |paced| paced.min(now.minus(keep))).as_millis();
+        let old: Vec<(i64, [u8; 16], u64)> = {
+            // The beginning of each epoch up to the first record that stays: an old stamp further on may be a wrong clock.
+            let mut old = transaction.prepare(
+                "SELECT e.id, e.name, max(r.seq) FROM epoch e JOIN record r ON r.epoch = e.id
+                 WHERE r.seq <= e.watermark AND r.seq < coalesce(
+                     (SELECT min(s.seq) FROM record s WHERE s.epoch = e.id AND s.spooled_at >= ?),
+                     9223372036854775807)
+                 GROUP BY e.id",
             )?;
-            transaction.commit()?;
-            self.database
-                .query_row("SELECT coalesce(sum(length(payload)), 0) FROM record", [], |row| row.get(0))
-                .map(|bytes: u64| (deleted, bytes))
-        })();
-        match result {
-            Ok((deleted, bytes)) => {
-                self.bytes = bytes;
-                Ok(deleted)
-            }
-            Err(source) => {
-                self.watermarks = watermarks;
-                Err(self.failed(source))
-            }
+            old.query_map([before], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<Result<_, _>>()?
+        };
+        let mut deleted = Vec::new();
+        for (id, name, last) in old {
+            gap::delete_through(&transaction, id, Epoch(name), last)?;
+            deleted.push((Epoch(name), SequenceNumber(last)));
         }
+        transaction.execute(
+            "DELETE FROM epoch WHERE id <> ?1 AND id NOT IN (SELECT DISTINCT epoch FROM record)",
+            [current],
+        )?;
+        transaction.execute("DELETE FROM lost WHERE epoch NOT IN (SELECT id FROM epoch)", [])?;
+        let bytes =
+            transaction
+                .query_row("SELECT coalesce(sum(length(payload)), 0) FROM record", [], |row| row.get(0))?;
+        transaction.commit()?;
+        self.bytes = bytes;
+        Ok(deleted)
     }
 
-    fn attempt<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
-        read(&self.database).map_err(|source| SpoolError::Sqlite { path: self.path.clone(), source })
+    fn database(&self) -> Result<&Connection, SpoolError> {
+        self.database.as_ref().ok_or_else(|| self.refused(rusqlite::Error::InvalidQuery))
     }
 
-    fn failed(&mut self, source: rusqlite::Error) -> SpoolError {
-        // After a failed write or sync nothing is known of the connection's pages: start from the file again.
-        if let Ok(database) = open_database(&*self.disk) {
-            self.database = database;
+    fn refused(&self, source: rusqlite::Error) -> SpoolError {
+        SpoolError::Sqlite { path: self.path.clone(), source }
+    }
+
+    /// Does `work`. When the file turns out to be damaged, it is mended and `work` is done once more; after any other
+    /// failure the file is opened anew, because nothing is known of the pages of a connection whose write failed.
+    fn mending<T>(
+        &mut self,
+        now: Timestamp,
+        work: impl Fn(&mut Self) -> rusqlite::Result<T>,
+    ) -> Result<T, SpoolError> {
+        let source = match work(self) {
+            Ok(done) => return Ok(done),
+            Err(source) => source,
+        };
+        if !is_damage(&source) {
+            self.reopen();
+            return Err(self.refused(source));
         }
-        let known = self.database.query_row(
-            "SELECT id, next FROM epoch WHERE name = ?",
-            params![self.current.0.as_slice()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)),
-        );
-        if let Ok(known) = known.optional() {
+        tracing::warn!(file = %self.path.display(), trouble = %source, "the spool is damaged and is mended");
+        let (_, counts) = Tally::load(self.disk.folder());
+        let (journal, database) = (Journal::beside(&*self.disk), self.database.take());
+        let mended = self.mend(database, journal, &counts, now);
+        self.reopen();
+        mended?;
+        work(self).map_err(|source| {
+            self.reopen();
+            self.refused(source)
+        })
+    }
+
+    fn mend(
+        &mut self,
+        database: Option<Connection>,
+        journal: Journal,
+        counts: &[Count],
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        if self.disk.folder().is_none() {
+            drop(database);
+            return self
+                .disk
+                .set_aside()
+                .map_err(|source| SpoolError::SetAside { path: self.path.clone(), source });
+        }
+        let damaged = Damaged { path: &self.path, database, journal, counts, current: self.current };
+        let mended = damaged.mend(now)?;
+        say(&self.path, &mended);
+        self.news.extend(mended.gaps);
+        Ok(())
+    }
+
+    /// Starts from the file again.
+    fn reopen(&mut self) {
+        match database::open(&*self.disk) {
+            Ok(database) => self.database = Some(database),
+            Err(error) => tracing::debug!(error = %error, "the spool cannot be opened again yet"),
+        }
+        self.find_current();
+    }
+
+    fn find_current(&mut self) {
+        let Some(database) = &self.database else { return };
+        let known = database
+            .query_row("SELECT id, next FROM epoch WHERE name = ?", [self.current.0.as_slice()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
+            })
+            .optional();
+        if let Ok(known) = known {
             self.current_row = known.map(|(id, _)| id);
             self.next = SequenceNumber(known.map_or(1, |(_, next)| next));
         }
-        SpoolError::Sqlite { path: self.path.clone(), source }
+    }
+
+    /// Notes in the tally how far the current epoch is.
+    fn note(&mut self) {
+        let count = Count { epoch: self.current, next: self.next, watermark: SequenceNumber(0) };
+        // The first record of an epoch needs a line of its own.
+        if self.next.0 <= 2 || !self.tally.note(count) {
+            self.note_all();
+        }
+    }
+
+    fn note_all(&mut self) {
+        if let Ok(stored) = self.stored() {
+            self.tally.rewrite(&stored);
+        }
     }
 }
 
-struct Freed {
-    epoch: Epoch,
-    last: SequenceNumber,
-    bytes: u64,
-    unacked: Option<(SequenceNumber, SequenceNumber)>,
+/// A transaction that will write.
+fn writing(database: &mut Option<Connection>) -> rusqlite::Result<rusqlite::Transaction<'_>> {
+    let database = database.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+    database.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// Deletes some of the oldest records: acked ones first, then unacked ones, never of nothing.
-fn drop_oldest(transaction: &rusqlite::Transaction<'_>, current: i64) -> rusqlite::Result<Option<Freed>> {
-    const AT_ONCE: u32 = 64;
-    let acked = transaction
-        .query_row(
-            "SELECT r.epoch FROM record r JOIN epoch e ON e.id = r.epoch WHERE r.seq <= e.watermark
-             ORDER BY r.epoch, r.seq LIMIT 1",
-            [],
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
-    let id = match acked {
-        Some(id) => Some(id),
-        None => transaction
-            .query_row("SELECT epoch FROM record ORDER BY epoch, seq LIMIT 1", [], |row| row.get(0))
-            .optional()?,
-    };
-    let Some(id) = id else { return Ok(None) };
-    let (name, watermark): ([u8; 16], u64) =
-        transaction.query_row("SELECT name, watermark FROM epoch WHERE id = ?", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let bound = if acked.is_some() { watermark } else { u64::MAX >> 1 };
-    let (first, last, bytes): (u64, u64, u64) = transaction.query_row(
-        "SELECT min(seq), max(seq), sum(length(payload)) FROM
-         (SELECT seq, payload FROM record WHERE epoch = ? AND seq <= ? ORDER BY seq LIMIT ?)",
-        params![id, bound, AT_ONCE],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )?;
-    transaction.execute("DELETE FROM record WHERE epoch = ? AND seq <= ?", params![id, last])?;
-    if id != current {
-        transaction.execute(
-            "DELETE FROM epoch WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM record WHERE epoch = ?1)",
-            [id],
-        )?;
-    }
-    let unacked = acked.is_none().then_some((SequenceNumber(first), SequenceNumber(last)));
-    Ok(Some(Freed { epoch: Epoch(name), last: SequenceNumber(last), bytes, unacked }))
-}
-
-fn gap_record(given_up: &[(Epoch, SequenceNumber, SequenceNumber)], now: Timestamp) -> Vec<u8> {
-    let gap = |(epoch, first, last): &(Epoch, SequenceNumber, SequenceNumber)| Observation {
-        component: Component::only(ComponentKind::Agent),
-        observed_at: now,
-        body: Body::Gap { epoch: *epoch, first: first.0, last: last.0, reason: "quota".into() },
-    };
-    encode_record(&given_up.iter().map(gap).collect::<Vec<_>>())
-}
-
-fn write_watermarks(
-    transaction: &rusqlite::Transaction<'_>,
-    watermarks: &[(Epoch, SequenceNumber)],
-) -> rusqlite::Result<()> {
-    for (epoch, through) in watermarks {
-        transaction.execute(
-            "UPDATE epoch SET watermark = max(watermark, ?) WHERE name = ?",
-            params![through.0, epoch.0.as_slice()],
-        )?;
-    }
-    Ok(())
-}
-
-fn open_database(disk: &dyn Disk) -> rusqlite::Result<Connection> {
-    let database = disk.open()?;
-    database.busy_timeout(Duration::from_secs(5))?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
-    database.pragma_update(None, "synchronous", "FULL")?;
-    // Small: the spool is written once and read once.
-    database.pragma_update(None, "cache_size", -128)?;
-    database.pragma_update(None, "mmap_size", 0)?;
-    database.pragma_update(None, "wal_autocheckpoint", 64)?;
-    database.pragma_update(None, "journal_size_limit", 1 << 20)?;
-    database.execute_batch(SCHEMA)?;
-    Ok(database)
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    )
+fn say(path: &Path, mended: &Mended) {
+    let missing: u64 = mended.missing.iter().map(|range| range.last.saturating_sub(range.first) + 1).sum();
+    tracing::warn!(
+        file = %path.display(),
+        found = mended.found,
+        missing,
+        "the spool was mended; the damaged file is kept beside it"
+    );
 }
 
 #[cfg(test)]

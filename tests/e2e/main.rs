@@ -2,9 +2,7 @@
 
 mod delivery;
 mod enrollment;
-mod enrollment_race;
 mod faults;
 mod identity;
 mod operation;
-mod revocation;
-mod signing;
+mod spool_damage;

@@ -31,8 +31,8 @@ impl Backlog {
         let next = self.records + 1;
         transaction
             .execute(
-                "INSERT INTO epoch(name, next, watermark) VALUES(?, ?, 0)",
-                params![EPOCH.as_slice(), next],
+                "INSERT INTO epoch(name, next, watermark, trimmed, sum) VALUES(?, ?, 0, 0, ?)",
+                params![EPOCH.as_slice(), next, epoch_sum(next)],
             )
             .expect("an epoch can be added");
         let epoch = transaction.last_insert_rowid();
@@ -44,8 +44,8 @@ impl Backlog {
             let payload = encode_record(&self.observations(seq, at));
             transaction
                 .execute(
-                    "INSERT INTO record(epoch, seq, spooled_at, payload) VALUES(?, ?, ?, ?)",
-                    params![epoch, seq, at, payload],
+                    "INSERT INTO record(epoch, seq, spooled_at, mark, payload) VALUES(?, ?, ?, ?, ?)",
+                    params![epoch, seq, at, mark(seq, &payload), payload],
                 )
                 .expect("a record can be added");
         }
@@ -68,6 +68,21 @@ impl Backlog {
             sample(ComponentKind::Agent, "0", semconv::PROBE_DURATION, at, seq as f64),
         ]
     }
+}
+
+/// The checksum of the epoch's row: of its name and its numbers, next, watermark and trimmed.
+fn epoch_sum(next: u64) -> u32 {
+    let numbers = [next, 0, 0].map(u64::to_le_bytes).concat();
+    crc32fast::hash(&[EPOCH.as_slice(), &numbers].concat())
+}
+
+/// What stands before each payload: a magic word, the epoch, the number, length and checksum, and a checksum of all this.
+fn mark(seq: u64, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a record");
+    let mut mark = [b"FLr1".as_slice(), &EPOCH, &seq.to_le_bytes(), &length.to_le_bytes()].concat();
+    mark.extend(crc32fast::hash(payload).to_le_bytes());
+    mark.extend(crc32fast::hash(&mark).to_le_bytes());
+    mark
 }
 
 /// The component id of a drive of the backlog.

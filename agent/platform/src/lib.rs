@@ -8,6 +8,8 @@
 pub mod boot;
 pub mod clock;
 pub mod dirs;
+pub mod disk;
 pub mod host;
 pub mod private_file;
 pub mod signal;
+pub mod trust;

@@ -38,14 +38,70 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> P
     move |source| PrivateFileError::Io { action, path, source }
 }
 
-/// Makes the folder (and its parents) if it is missing, closed to others; refuses one that is open to others.
+/// Makes the folder (and its parents) if it is missing, closed to others; refuses one that is open to others, that is
+/// another user's, or that is a symbolic link, which somebody may have put there.
 pub fn ensure_folder(path: &Path) -> Result<(), PrivateFileError> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(failed("make the folder", path))?;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        ensure_folder(parent)?;
+    }
+    match builder.create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed("make the folder", path)(error)),
+    }
+    #[cfg(unix)]
+    is_our_folder(path)?;
     check_mode(path, 0o700)
+}
+
+#[cfg(unix)]
+fn is_our_folder(path: &Path) -> Result<(), PrivateFileError> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
+    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if !metadata.is_dir() {
+        return Err(failed("use", path)(std::io::Error::other("it is not a folder; remove it")));
+    }
+    if owner != us && owner != 0 {
+        let why = format!("it belongs to user {owner}; remove it, or run: chown {us} {}", path.display());
+        return Err(failed("use", path)(std::io::Error::other(why)));
+    }
+    Ok(())
+}
+
+/// Creates or opens a private file for writing, never through a symbolic link, and never one that is another user's, a
+/// pipe or a device. Its content is kept.
+pub fn open(path: &Path) -> Result<std::fs::File, PrivateFileError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Without blocking, because opening a pipe would wait for its other end.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.mode(0o600).custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path).map_err(failed("open", path))?;
+    let metadata = file.metadata().map_err(failed("look at", path))?;
+    if !metadata.is_file() {
+        return Err(failed("use", path)(std::io::Error::other("it is not a file; remove it")));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        if metadata.nlink() > 1 {
+            let why = "it has another name elsewhere (a hard link); remove it";
+            return Err(failed("use", path)(std::io::Error::other(why)));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            let private = std::fs::Permissions::from_mode(0o600);
+            file.set_permissions(private).map_err(failed("close to others", path))?;
+        }
+    }
+    Ok(file)
 }
 
 /// Writes a new file beside the old one, makes it durable, and puts it in the old one's place: a crash leaves the old
@@ -74,17 +130,10 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     Ok(())
 }
 
-/// Closes an existing file to others, such as one that a library created.
-pub fn close_to_others(path: &Path) -> Result<(), PrivateFileError> {
+/// From now on, files that this process makes are closed to others, whoever makes them: libraries, probes.
+pub fn close_new_files() {
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, private).map_err(failed("close to others", path))?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Reads a private file; refuses one that others may read.

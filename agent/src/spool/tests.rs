@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::seams::Folder;
+use firstline_model::{Body, Observation};
 use firstline_proto::convert::decode_record;
 use std::path::Path;
 
 const T0: Timestamp = Timestamp::from_millis(1_767_603_300_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3601);
 const ROOMY: Limits = Limits { quota: 1 << 20, keep_acked: Duration::from_secs(3600) };
 
 fn place(folder: &Path) -> Box<dyn Disk> {
@@ -13,7 +16,7 @@ fn place(folder: &Path) -> Box<dyn Disk> {
 }
 
 fn open(folder: &Path, epoch: u8, limits: Limits) -> Spool {
-    Spool::open(place(folder), Epoch([epoch; 16]), limits).unwrap()
+    Spool::open(place(folder), Epoch([epoch; 16]), limits, T0).unwrap()
 }
 
 fn seqs(spool: &Spool) -> Vec<(u8, Vec<u64>)> {
@@ -32,7 +35,7 @@ fn records_are_numbered_from_one_and_survive_reopening() {
     drop(spool);
     let mut spool = open(folder.path(), 2, ROOMY);
     assert_eq!(seqs(&spool), [(1, vec![1, 2, 3])]);
-    assert_eq!(spool.read(Epoch([1; 16]), SequenceNumber(2), 2).unwrap(), [vec![2; 10], vec![3; 10]]);
+    assert_eq!(spool.read(Epoch([1; 16]), SequenceNumber(2), 2, T0).unwrap(), [vec![2; 10], vec![3; 10]]);
     spool.append(b"new life", T0).unwrap();
     assert_eq!(seqs(&spool), [(1, vec![1, 2, 3]), (2, vec![1])]);
 }
@@ -47,13 +50,13 @@ fn acked_records_are_kept_for_their_time_and_then_go_with_their_epoch() {
     drop(spool);
     let mut spool = open(folder.path(), 2, ROOMY);
     spool.set_watermark(Epoch([1; 16]), SequenceNumber(2));
-    assert_eq!(spool.flush(T0.plus(Duration::from_secs(60))).unwrap(), []);
+    assert_eq!(spool.flush(T0.plus(MINUTE), MINUTE).unwrap(), []);
     assert_eq!(spool.stored().unwrap()[0].watermark, SequenceNumber(2));
-    let deleted = spool.flush(T0.plus(Duration::from_secs(3601))).unwrap();
+    let deleted = spool.flush(T0.plus(HOUR), HOUR).unwrap();
     assert_eq!(deleted, [(Epoch([1; 16]), SequenceNumber(2))]);
     assert_eq!(seqs(&spool), [(1, vec![3])]);
     spool.set_watermark(Epoch([1; 16]), SequenceNumber(3));
-    spool.flush(T0.plus(Duration::from_secs(3601))).unwrap();
+    spool.flush(T0.plus(HOUR), HOUR).unwrap();
     assert_eq!(seqs(&spool), []);
     assert_eq!(spool.bytes(), 0);
 }
@@ -73,7 +76,7 @@ fn at_the_quota_acked_records_go_first_and_unacked_ones_leave_a_counted_gap() {
     for _ in 0..10 {
         let appended = spool.append(&[0; 1000], T0).unwrap();
         if let [(epoch, gap, _), _] = appended.records[..] {
-            let record = spool.read(epoch, gap, 1).unwrap().remove(0);
+            let record = spool.read(epoch, gap, 1, T0).unwrap().remove(0);
             gaps.extend(decode_record(&record).unwrap());
         }
     }
@@ -88,8 +91,9 @@ fn a_failed_write_leaves_everything_as_it_was_and_later_ones_work_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path(), 1, ROOMY);
     spool.append(b"one", T0).unwrap();
-    let pages: i64 = spool.database.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    spool.database.pragma_update(None, "max_page_count", pages + 1).unwrap();
+    let pages: i64 =
+        spool.database.as_ref().unwrap().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    spool.database.as_ref().unwrap().pragma_update(None, "max_page_count", pages + 1).unwrap();
     spool.append(&vec![0; 100_000], T0).unwrap_err();
     // The failure opened the file anew, without the artificial bound.
     let appended = spool.append(b"two", T0).unwrap();
@@ -98,40 +102,136 @@ fn a_failed_write_leaves_everything_as_it_was_and_later_ones_work_again() {
 }
 
 #[test]
-fn a_damaged_file_is_set_aside_and_a_new_one_begins() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("spool.db"), vec![0x5a; 8192]).unwrap();
-    let mut spool = open(folder.path(), 1, ROOMY);
-    spool.append(b"one", T0).unwrap();
-    assert!(folder.path().join("spool-damaged-1.db").exists());
-}
-
-#[test]
 fn what_is_no_longer_kept_is_read_as_empty() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path(), 1, ROOMY);
     spool.append(b"one", T0).unwrap();
-    assert_eq!(spool.read(Epoch([1; 16]), SequenceNumber(1), 2).unwrap(), [b"one".to_vec(), vec![]]);
-    assert_eq!(spool.read(Epoch([9; 16]), SequenceNumber(1), 1).unwrap(), [Vec::<u8>::new()]);
+    assert_eq!(spool.read(Epoch([1; 16]), SequenceNumber(1), 2, T0).unwrap(), [b"one".to_vec(), vec![]]);
+    assert_eq!(spool.read(Epoch([9; 16]), SequenceNumber(1), 1, T0).unwrap(), [Vec::<u8>::new()]);
+}
+
+/// What the gap records of the current epoch name.
+fn gaps(spool: &mut Spool) -> Vec<(u8, u64, u64, String)> {
+    let mut gaps = Vec::new();
+    for stored in spool.stored().unwrap() {
+        for (seq, _) in stored.records {
+            let payload = spool.read(stored.epoch, seq, 1, T0).unwrap().remove(0);
+            for observation in decode_record(&payload).into_iter().flatten() {
+                if let Body::Gap { epoch, first, last, reason } = observation.body {
+                    gaps.push((epoch.0[0], first, last, reason.into_owned()));
+                }
+            }
+        }
+    }
+    gaps
+}
+
+fn damage(folder: &Path, needle: &[u8]) {
+    let path = folder.join("spool.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 4;
+    std::fs::write(&path, bytes).unwrap();
 }
 
 #[test]
-fn no_random_damage_to_the_file_makes_opening_panic_or_fail_for_ever() {
+fn r22_a_flipped_byte_costs_the_record_that_it_is_in_and_the_loss_is_named_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path(), 1, ROOMY);
-    for _ in 0..50 {
-        spool.append(&[7; 200], T0).unwrap();
+    for n in 1..=20 {
+        spool.append(format!("record number {n:02} of twenty").as_bytes(), T0).unwrap();
     }
     drop(spool);
-    let whole = std::fs::read(folder.path().join("spool.db")).unwrap();
-    for at in (0..whole.len()).step_by(whole.len() / 40) {
-        let place = tempfile::tempdir().unwrap();
-        let mut damaged = whole.clone();
-        damaged[at] ^= 0xff;
-        std::fs::write(place.path().join("spool.db"), damaged).unwrap();
-        if let Ok(mut spool) = Spool::open(self::place(place.path()), Epoch([2; 16]), ROOMY) {
-            let _ = spool.stored();
-            let _ = spool.append(b"after damage", T0);
-        }
+    damage(folder.path(), b"record number 07");
+    let mut spool = open(folder.path(), 2, ROOMY);
+    let read = spool.read(Epoch([1; 16]), SequenceNumber(1), 20, T0).unwrap();
+    assert_eq!(read.iter().filter(|payload| payload.is_empty()).count(), 1);
+    assert!(read[6].is_empty());
+    let news = spool.take_news();
+    assert_eq!(news.len(), 1, "the gap record is durable before the number goes out empty");
+    assert_eq!(gaps(&mut spool), [(1, 7, 7, "corrupt".to_owned())]);
+    drop(spool);
+    let mut spool = open(folder.path(), 3, ROOMY);
+    assert!(spool.read(Epoch([1; 16]), SequenceNumber(7), 1, T0).unwrap()[0].is_empty());
+    assert_eq!(gaps(&mut spool), [(1, 7, 7, "corrupt".to_owned())]);
+}
+
+#[test]
+fn r22_a_file_that_sqlite_refuses_gives_up_nothing_that_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, Limits { quota: 8 << 20, ..ROOMY });
+    let payload = |n: u64| vec![n as u8; (n * 700) as usize];
+    for n in 1..=30 {
+        spool.append(&payload(n), T0).unwrap();
     }
+    drop(spool);
+    damage(folder.path(), b"SQLite format 3");
+    let mut spool = open(folder.path(), 2, Limits { quota: 8 << 20, ..ROOMY });
+    let read = spool.read(Epoch([1; 16]), SequenceNumber(1), 30, T0).unwrap();
+    for (n, read) in (1..).zip(read) {
+        assert!(read == payload(n), "record {n} is not as it was");
+    }
+    assert_eq!(gaps(&mut spool), []);
+    assert!(folder.path().join("spool-damaged-1.db").exists());
+    spool.append(b"life goes on", T0).unwrap();
+}
+
+#[test]
+fn r22_a_spool_that_is_gone_is_named_and_so_is_what_an_old_copy_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(b"one", T0).unwrap();
+    drop(spool);
+    let copy = std::fs::read(folder.path().join("spool.db")).unwrap();
+    let mut spool = open(folder.path(), 2, ROOMY);
+    for _ in 0..3 {
+        spool.append(b"later", T0).unwrap();
+    }
+    drop(spool);
+    std::fs::write(folder.path().join("spool.db"), copy).unwrap();
+    let mut spool = open(folder.path(), 3, ROOMY);
+    assert_eq!(gaps(&mut spool), [(2, 1, 3, "corrupt".to_owned())]);
+    drop(spool);
+    std::fs::remove_file(folder.path().join("spool.db")).unwrap();
+    let mut spool = open(folder.path(), 4, ROOMY);
+    let named = gaps(&mut spool);
+    assert!(named.contains(&(1, 1, 1, "corrupt".to_owned())), "{named:?}");
+    spool.append(b"still numbered from its own beginning", T0).unwrap();
+}
+
+#[test]
+fn r20_a_clock_that_jumps_ten_years_deletes_nothing_unacked_and_little_of_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let limits = Limits { quota: 1 << 20, keep_acked: day };
+    let mut spool = open(folder.path(), 1, limits);
+    for hour in 0..24 {
+        spool.append(b"hourly", T0.plus(Duration::from_secs(hour * 3600))).unwrap();
+    }
+    spool.set_watermark(Epoch([1; 16]), SequenceNumber(20));
+    let at = T0.plus(day);
+    assert_eq!(spool.flush(at, Duration::ZERO).unwrap(), []);
+    // Within a life the jump is not believed.
+    assert_eq!(spool.flush(at.plus(day * 3650), MINUTE).unwrap(), [(Epoch([1; 16]), SequenceNumber(1))]);
+    drop(spool);
+    // A life that begins with a wrong clock deletes two hours' worth a pass.
+    let mut spool = open(folder.path(), 2, limits);
+    spool.flush(at.plus(day * 3650), Duration::ZERO).unwrap();
+    assert_eq!(spool.stored().unwrap()[0].records[0].0, SequenceNumber(4));
+    for _ in 0..30 {
+        spool.flush(at.plus(day * 3650), Duration::ZERO).unwrap();
+    }
+    assert_eq!(seqs(&spool), [(1, vec![21, 22, 23, 24])], "what is not acked stays");
+    // Spooled ten years ahead, then the clock is put right.
+    spool.append(b"from the future", at.plus(day * 3650)).unwrap();
+    spool.set_watermark(Epoch([2; 16]), SequenceNumber(1));
+    drop(spool);
+    let mut spool = open(folder.path(), 3, limits);
+    spool.set_watermark(Epoch([2; 16]), SequenceNumber(1));
+    spool.flush(at, Duration::ZERO).unwrap();
+    spool.flush(at.plus(day + HOUR), day + HOUR).unwrap();
+    assert!(
+        spool.stored().unwrap().iter().all(|e| e.epoch != Epoch([2; 16])),
+        "it is not kept for ten years"
+    );
 }

@@ -6,7 +6,6 @@
 #![warn(missing_docs)]
 
 pub mod desk;
-pub mod device;
 pub mod diagnosis;
 pub mod evaluate;
 pub mod finding;

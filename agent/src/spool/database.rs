@@ -1,0 +1,179 @@
+//! The SQLite file: its tables, how it is opened, and the small statements that several operations share.
+
+use super::mark::Mark;
+use super::{SpoolError, carve};
+use crate::seams::Disk;
+use firstline_model::{Epoch, SequenceNumber, Timestamp};
+use rusqlite::{Connection, Transaction, params};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How many damaged files are kept for whoever wants to know what happened.
+const MOST_ASIDE: u32 = 2;
+
+/// `mark` stands before `payload` so that the two lie side by side in the file. `epoch.sum` and `mark` let each row prove
+/// itself; `trimmed` and `lost` tell what is missing on purpose or was named in a gap record.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS epoch(
+    id INTEGER PRIMARY KEY,
+    name BLOB NOT NULL UNIQUE,
+    next INTEGER NOT NULL,
+    watermark INTEGER NOT NULL,
+    trimmed INTEGER NOT NULL DEFAULT 0,
+    sum INTEGER
+);
+CREATE TABLE IF NOT EXISTS record(
+    epoch INTEGER NOT NULL REFERENCES epoch(id),
+    seq INTEGER NOT NULL,
+    spooled_at INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY(epoch, seq)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lost(
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+);
+";
+
+/// Opens the file, or makes it.
+pub(super) fn open(disk: &dyn Disk) -> rusqlite::Result<Connection> {
+    let database = disk.open()?;
+    database.busy_timeout(Duration::from_secs(5))?;
+    database.pragma_update(None, "page_size", carve::PAGE as i64)?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    database.pragma_update(None, "synchronous", "FULL")?;
+    // Small: the spool is written once and read once.
+    database.pragma_update(None, "cache_size", -128)?;
+    database.pragma_update(None, "mmap_size", 0)?;
+    database.pragma_update(None, "wal_autocheckpoint", 64)?;
+    database.pragma_update(None, "journal_size_limit", 1 << 20)?;
+    database.execute_batch(SCHEMA)?;
+    Ok(database)
+}
+
+/// Whether SQLite says that the file is damaged. A value of another type than the tables hold is damage too.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    let code = error.sqlite_error_code();
+    // A file that ends in the middle of a page. A disk that cannot be read is another matter, and may recover.
+    if let E::SqliteFailure(
+        rusqlite::ffi::Error { extended_code: rusqlite::ffi::SQLITE_IOERR_SHORT_READ, .. },
+        _,
+    ) = error
+    {
+        return true;
+    }
+    matches!(code, Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
+        || matches!(
+            error,
+            E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..)
+        )
+        // A schema that was hit can lack a table or a column.
+        || (code == Some(rusqlite::ErrorCode::Unknown) && {
+            let text = error.to_string();
+            text.contains("no such") || text.contains("has no column") || text.contains("malformed")
+        })
+}
+
+/// A file that lies beside `path` and whose name ends so.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Puts the mended file in the place of the damaged one, which is kept, as are the last few.
+pub(super) fn put_in_place(mended: &Path, path: &Path) -> Result<(), SpoolError> {
+    let place = |n: u32| path.with_file_name(format!("spool-damaged-{n}.db"));
+    let step = |path: &Path, done: std::io::Result<()>| match done {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(SpoolError::SetAside { path: path.to_path_buf(), source: error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    };
+    if path.exists() {
+        for n in (1..MOST_ASIDE).rev() {
+            step(path, std::fs::rename(place(n), place(n + 1)))?;
+        }
+        step(path, std::fs::rename(path, place(1)))?;
+    }
+    // The journal belongs to the damaged file and would be laid over the mended one.
+    for suffix in ["-wal", "-shm"] {
+        let journal = beside(path, suffix);
+        step(&journal, std::fs::remove_file(&journal))?;
+    }
+    step(path, std::fs::rename(mended, path))
+}
+
+/// The checksum of an epoch's row.
+pub(super) fn epoch_sum(name: Epoch, next: u64, watermark: u64, trimmed: u64) -> i64 {
+    let mut bytes = name.0.to_vec();
+    for number in [next, watermark, trimmed] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    i64::from(crc32fast::hash(&bytes))
+}
+
+/// Changes an epoch's row and keeps its checksum right.
+pub(super) fn update_epoch(
+    transaction: &Transaction<'_>,
+    name: Epoch,
+    change: impl FnOnce(&mut u64, &mut u64, &mut u64),
+) -> rusqlite::Result<()> {
+    use rusqlite::OptionalExtension;
+    let row = transaction
+        .prepare_cached("SELECT next, watermark, trimmed FROM epoch WHERE name = ?")?
+        .query_row([name.0.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((mut next, mut watermark, mut trimmed)) = row else { return Ok(()) };
+    change(&mut next, &mut watermark, &mut trimmed);
+    let sum = epoch_sum(name, next, watermark, trimmed);
+    transaction
+        .prepare_cached("UPDATE epoch SET next = ?, watermark = ?, trimmed = ?, sum = ? WHERE name = ?")?
+        .execute(params![next, watermark, trimmed, sum, name.0.as_slice()])?;
+    Ok(())
+}
+
+/// Adds an epoch and gives its row.
+pub(super) fn insert_epoch(
+    transaction: &Transaction<'_>,
+    name: Epoch,
+    next: u64,
+    watermark: u64,
+    trimmed: u64,
+) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO epoch(name, next, watermark, trimmed, sum) VALUES(?, ?, ?, ?, ?)",
+        params![name.0.as_slice(), next, watermark, trimmed, epoch_sum(name, next, watermark, trimmed)],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Adds a record to the epoch of this row, unless it is there.
+pub(super) fn insert_record(
+    transaction: &Transaction<'_>,
+    row: i64,
+    mark: Mark,
+    payload: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO record(epoch, seq, spooled_at, mark, payload) VALUES(?, ?, ?, ?, ?)",
+        )?
+        .execute(params![row, mark.seq.0, now.as_millis(), mark.to_bytes().as_slice(), payload])?;
+    Ok(())
+}
+
+/// Everything of these epochs through these numbers is acked.
+pub(super) fn write_watermarks(
+    transaction: &Transaction<'_>,
+    watermarks: &[(Epoch, SequenceNumber)],
+) -> rusqlite::Result<()> {
+    for (epoch, through) in watermarks {
+        update_epoch(transaction, *epoch, |_, watermark, _| *watermark = through.0.max(*watermark))?;
+    }
+    Ok(())
+}
