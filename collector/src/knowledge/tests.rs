@@ -85,6 +85,11 @@ fn every_entry_of_the_pack_is_right_and_its_examples_hold() {
 fn every_entry_of_the_pack_can_be_acted_upon() {
     for entry in loaded(&[]).set.entries.values() {
         let code = &entry.code;
+        if !entry.opens_ticket {
+            // Context for other tickets: nobody works on it by itself.
+            assert!(!entry.steps.is_empty() && !entry.examples.is_empty(), "{code} says nothing");
+            continue;
+        }
         assert!(entry.steps.len() >= 3, "{code} has {} steps", entry.steps.len());
         assert!(entry.causes.len() >= 2, "{code} has {} causes", entry.causes.len());
         assert!(!entry.tests.is_empty() && entry.article.is_some(), "{code} has no test or article");

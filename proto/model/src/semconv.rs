@@ -134,6 +134,100 @@ metrics! {
     PROCESS_MEMORY_USAGE = "process.memory.usage", "By";
     /// How long a probe ran; `probe`, `outcome`.
     PROBE_DURATION = "endpoint.agent.probe.duration", "s";
+    /// Time without contact, as the collector measures it.
+    AGENT_HEARTBEAT_AGE = "endpoint.agent.heartbeat.age", "s";
+    /// A program that stopped responding; an event.
+    APP_HANGS = "endpoint.app.hangs", "{hang}";
+    /// Charge that a battery holds, as a share of its design capacity.
+    BATTERY_HEALTH = "endpoint.battery.health", "1";
+    /// Charge of a battery as a share of what it holds; of a peripheral with `hw.name`.
+    BATTERY_CHARGE = "hw.battery.charge", "1";
+    /// 1 when the battery discharges although mains power is connected.
+    POWER_DISCHARGING_ON_AC = "endpoint.power.discharging_on_ac", "1";
+    /// How long a start of the system took; once at boot.
+    BOOT_DURATION = "endpoint.boot.duration", "s";
+    /// How long a sign-in took; once at sign-in.
+    LOGIN_DURATION = "endpoint.login.duration", "s";
+    /// Time that the processor was throttled.
+    CPU_THROTTLED_TIME = "endpoint.cpu.throttled.time", "s", cumulative;
+    /// The clock that the processor is limited to, with `hw.limit_type`.
+    CPU_SPEED_LIMIT = "hw.cpu.speed.limit", "Hz";
+    /// 1 when an expected peripheral is there, else 0; `role`.
+    DEVICE_PRESENT = "endpoint.device.present", "1";
+    /// 1 for a peripheral that does not work; `class`, `code`.
+    DEVICE_PROBLEM = "endpoint.device.problem", "1";
+    /// A USB device that was removed and came back; an event.
+    USB_DISCONNECTS = "endpoint.usb.disconnects", "{event}";
+    /// Size of the largest directories.
+    DISK_TOP_DIRS = "endpoint.disk.top_dirs", "By";
+    /// Time that a drive was busy.
+    DISK_IO_TIME = "system.disk.io_time", "s", cumulative;
+    /// Time that requests took, all together.
+    DISK_OPERATION_TIME = "system.disk.operation_time", "s", cumulative;
+    /// Requests to a drive.
+    DISK_OPERATIONS = "system.disk.operations", "{operation}", cumulative;
+    /// Bytes read and written by a process.
+    PROCESS_DISK_IO = "process.disk.io", "By", cumulative;
+    /// Processors that a process keeps busy.
+    PROCESS_CPU_UTILIZATION = "process.cpu.utilization", "1";
+    /// Speed of a fan.
+    FAN_SPEED = "hw.fan.speed", "rpm";
+    /// The limit that the hardware publishes for its temperature, with `hw.limit_type` = high.degraded, high.critical.
+    HW_TEMPERATURE_LIMIT = "hw.temperature.limit", "Cel";
+    /// Share of a graphics processor in use.
+    GPU_UTILIZATION = "hw.gpu.utilization", "1";
+    /// Share of a thin pool in use.
+    LVM_DATA_UTILIZATION = "endpoint.lvm.data_utilization", "1";
+    /// 1 with what the network lets through in `state` = full, portal, limited, none.
+    NETWORK_CONNECTIVITY = "endpoint.network.connectivity", "1";
+    /// 1 with `state` = half, full.
+    NETWORK_DUPLEX = "endpoint.network.duplex", "1";
+    /// How much the round trip time to `target` varies.
+    NETWORK_JITTER = "endpoint.network.jitter", "s";
+    /// Share of probes to `target` that were lost.
+    NETWORK_LOSS = "endpoint.network.loss", "1";
+    /// The largest packet that gets through to `target`.
+    NETWORK_PATH_MTU = "endpoint.network.path_mtu", "By";
+    /// 1 when the web proxy answers, else 0.
+    NETWORK_PROXY_REACHABLE = "endpoint.network.proxy.reachable", "1";
+    /// 1 when the system version gets no more security updates.
+    OS_END_OF_LIFE = "endpoint.os.end_of_life", "1";
+    /// Time since updates were installed.
+    OS_LAST_PATCHED_AGE = "endpoint.os.last_patched.age", "s";
+    /// Updates that wait to be installed; `security`.
+    OS_UPDATES_PENDING = "endpoint.os.updates.pending", "{update}";
+    /// 1 for what a printer says over SNMP in `hrDeviceStatus`, `hrPrinterStatus`, `errors`.
+    PRINTER_SNMP = "endpoint.printer.snmp", "1";
+    /// 1 with the state of virus protection in `state`; `product`.
+    SECURITY_ANTIVIRUS = "endpoint.security.antivirus", "1";
+    /// Age of the definitions of virus protection.
+    SECURITY_ANTIVIRUS_DEFINITIONS_AGE = "endpoint.security.antivirus.definitions.age", "s";
+    /// 1 when the volume is encrypted and not suspended, else 0; `volume`.
+    SECURITY_DISK_ENCRYPTION = "endpoint.security.disk_encryption", "1";
+    /// 1 when the firewall is on, else 0; `profile`.
+    SECURITY_FIREWALL = "endpoint.security.firewall", "1";
+    /// 1 when secure boot is on, else 0.
+    SECURITY_SECURE_BOOT = "endpoint.security.secure_boot", "1";
+    /// 1 when the clock is synchronised, else 0.
+    TIME_SYNCHRONIZED = "endpoint.time.synchronized", "1";
+    /// Time until a certificate expires; negative afterwards.
+    TLS_CERTIFICATE_TIME_TO_EXPIRY = "endpoint.tls.certificate.time_to_expiry", "s";
+    /// A person's report; an event. `category`.
+    USER_REPORT = "endpoint.user.report", "{report}";
+    /// 1 with the state of a tunnel in `state`; `name`.
+    VPN_STATE = "endpoint.vpn.state", "1";
+    /// Share of time that the Wi-Fi channel is busy.
+    WIFI_CHANNEL_BUSY = "endpoint.wifi.channel_busy", "1";
+    /// Lost Wi-Fi associations by `reason`; events.
+    WIFI_DISCONNECTS = "endpoint.wifi.disconnects", "{event}", cumulative;
+    /// Share of frames that had to be repeated.
+    WIFI_RETRY_RATIO = "endpoint.wifi.retry_ratio", "1";
+    /// Changes of the access point; events.
+    WIFI_ROAMS = "endpoint.wifi.roams", "{event}", cumulative;
+    /// Signal strength.
+    WIFI_RSSI = "endpoint.wifi.rssi", "dB[mW]";
+    /// Signal above noise.
+    WIFI_SNR = "endpoint.wifi.snr", "dB";
     /// 1 for each check that cannot be read: `check`, `reason`.
     SENSOR_STATUS = "endpoint.agent.sensor.status", "1";
 }

@@ -19,8 +19,10 @@ const MAX_UNUSED_DOCUMENT: usize = 256;
 const QUIET: Duration = Duration::from_secs(120);
 /// What arrives this soon after "asleep" was on its way already; later, the device is evidently awake.
 const STILL_AWAKE: Duration = Duration::from_secs(30);
-/// One long gap must not make a series look slow for ever.
-const MAX_SPACING: Duration = Duration::from_secs(1800);
+/// What a series that was interrupted is trusted to keep to at first.
+const BROKEN: Duration = Duration::from_secs(60);
+/// Probes look twice a day at least; one longer gap must not make a series look slow for ever.
+const MAX_SPACING: Duration = Duration::from_secs(12 * 3600);
 
 /// Takes note of a change of presence. An older one than the last is ignored.
 pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestamp) {
@@ -130,11 +132,15 @@ fn other_reasons(state: &DeviceState, component: &Component, metric: &str, at: T
 /// sent on change come in bursts between regular ones.
 fn follow(rhythm: &mut Rhythm, powered: Timestamp) {
     let gap = powered.since(rhythm.powered_at);
-    if rhythm.spacing > Duration::ZERO && gap > rhythm.tolerance() {
-        rhythm.unbroken_since = powered;
-    }
     let blended = rhythm.spacing.saturating_mul(3).saturating_add(gap) / 4;
-    rhythm.spacing = gap.max(blended).min(MAX_SPACING);
+    let spacing = if rhythm.spacing > Duration::ZERO && gap > rhythm.tolerance() {
+        rhythm.unbroken_since = powered;
+        // A gap is no new rhythm, unless it comes again.
+        gap.min(rhythm.spacing.saturating_mul(2).max(BROKEN))
+    } else {
+        gap.max(blended)
+    };
+    rhythm.spacing = spacing.min(MAX_SPACING);
     rhythm.powered_at = rhythm.powered_at.max(powered);
 }
 

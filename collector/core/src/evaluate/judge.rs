@@ -371,9 +371,47 @@ pub(crate) fn deadline(
         (Phase::Firing, Truth::True, _) if !entry.detection.latched && from > last => Some(from),
         (Phase::Pending | Phase::Firing | Phase::Clearing | Phase::Cleared, _, _) => None,
     };
-    let windows = verdicts.iter().chain([&recovery]).filter_map(|verdict| verdict.changes_at);
-    let by_itself = windows.filter(|at| *at > from && !entry.detection.latched);
+    let by_itself = window_end(entry, finding, moment, &verdicts, &recovery);
     holds.chain(clearing).chain(by_itself).min()
+}
+
+/// When a window that runs out changes the finding although nothing is observed.
+fn window_end(
+    entry: &KnowledgeEntry,
+    finding: &Finding,
+    moment: Moment<'_>,
+    verdicts: &[Verdict],
+    recovered: &Verdict,
+) -> Option<Timestamp> {
+    if entry.detection.latched {
+        return None;
+    }
+    let next_change = |verdicts: &[Verdict], recovered: &Verdict, after: Timestamp| {
+        let changes = verdicts.iter().chain([recovered]).filter_map(|verdict| verdict.changes_at);
+        changes.filter(|at| *at > after).min()
+    };
+    let mut at = next_change(verdicts, recovered, moment.at)?;
+    // A clear condition may look further back than the level itself, so the first window to end may mean nothing yet.
+    for _ in 0..MAX_ROUNDS {
+        let moment = Moment { at, ..moment };
+        let verdicts: Vec<Verdict> =
+            entry.detection.levels.iter().map(|level| evaluate(&level.when, moment)).collect();
+        let recovered = recovery(entry, finding, moment, &verdicts);
+        let level_changes = verdicts.iter().zip(&finding.level_since).any(|(verdict, since)| {
+            (verdict.truth == Truth::True && since.is_none())
+                || (verdict.truth == Truth::False && since.is_some())
+        });
+        let recovery_changes = match finding.phase {
+            Phase::Firing => recovered.truth == Truth::True,
+            Phase::Clearing => recovered.truth == Truth::False,
+            Phase::Pending | Phase::Cleared => false,
+        };
+        if level_changes || recovery_changes {
+            return Some(at);
+        }
+        at = next_change(&verdicts, &recovered, at)?;
+    }
+    Some(at)
 }
 
 /// Remembers since when each level holds, and returns the worst one that has held long enough.

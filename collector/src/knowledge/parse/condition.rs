@@ -136,6 +136,7 @@ impl Reader {
                 None
             }
             ["metric"] => self.metric(table, has_groups, problems),
+            ["event"] if has_groups && table.get("count").or(table.get("within")).is_none() => None,
             ["event"] => self.event(table, problems),
             ["state"] => state(table, has_groups, problems),
             several => {

@@ -78,7 +78,10 @@ impl Naive {
         let mut spacing = 0;
         for pair in self.samples[..count].windows(2) {
             let gap = self.powered(pair[1].0) - self.powered(pair[0].0);
-            spacing = gap.max((spacing * 3 + gap) / 4).min(1_800_000);
+            let broken = spacing > 0 && gap > (spacing * 3).max(180_000);
+            let slower = if broken { gap.min((spacing * 2).max(60_000)) } else { gap };
+            let usual = if broken { slower } else { slower.max((spacing * 3 + gap) / 4) };
+            spacing = usual.min(43_200_000);
         }
         (spacing * 3).max(180_000)
     }
