@@ -4,6 +4,7 @@
 //! collector says, then what was collected, then time.
 
 mod diagnostics;
+mod ledger;
 mod unspooled;
 
 use crate::cli::{Cli, RunArgs};
@@ -236,6 +237,7 @@ impl Agent {
             self.report_news();
             match appended {
                 Ok(appended) => {
+                    ledger::durable(&mut self.spool, &appended.records, self.clock.wall());
                     for (epoch, through) in appended.trimmed {
                         self.sender.handle_trimmed(epoch, through);
                     }
@@ -283,6 +285,7 @@ impl Agent {
         }
         while let Some((epoch, through)) = self.sender.poll_commit() {
             self.spool.set_watermark(epoch, through);
+            ledger::acked(epoch, through);
         }
         while self.stream.as_ref().is_some_and(Stream::has_room) {
             let Some(transmit) = self.sender.poll_transmit(self.tick()) else { break };

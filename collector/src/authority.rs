@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::path::Path;
 use std::time::Duration;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 /// How long a device certificate is valid. Renewed long before.
 pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(30 * DAY);
@@ -106,13 +107,10 @@ impl Authority {
 
     /// Issues a device certificate: clientAuth, not an authority, exactly one name, 30 days.
     pub(crate) fn issue(&self, request: &[u8], device: &DeviceId) -> Result<Leaf> {
+        check_key(request)?;
         let request = CertificateSigningRequestDer::from(request.to_vec());
         let request = CertificateSigningRequestParams::from_der(&request)
             .context("the certificate signing request cannot be read or does not prove its key")?;
-        let algorithm = request.public_key.algorithm();
-        if algorithm != &PKCS_ECDSA_P256_SHA256 && algorithm != &rcgen::PKCS_ED25519 {
-            bail!("the key of the certificate signing request is neither P-256 nor Ed25519");
-        }
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, device.as_str());
@@ -166,6 +164,27 @@ pub(crate) fn device_of(certificate: &CertificateDer<'_>) -> Result<DeviceId> {
     };
     let id = uri.strip_prefix(DEVICE_URI).context("the client certificate does not name a device")?;
     Ok(DeviceId::new(id)?)
+}
+
+/// The key must be a point of P-256. rcgen goes by the algorithm of the request's signature, with which any curve can
+/// be signed, and would issue for a key of another curve a certificate that nobody can use.
+fn check_key(request: &[u8]) -> Result<()> {
+    /// `prime256v1`, RFC 5480.
+    const P256: &str = "1.2.840.10045.3.1.7";
+    /// An uncompressed point: its mark and two coordinates.
+    const POINT: usize = 1 + 2 * 32;
+    let (rest, request) = X509CertificationRequest::from_der(request)
+        .context("the certificate signing request cannot be read")?;
+    let key = &request.certification_request_info.subject_pki;
+    let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let point = &key.subject_public_key.data;
+    if curve.is_none_or(|curve| curve.to_id_string() != P256) || point.len() != POINT || point[0] != 4 {
+        bail!("the key of the certificate signing request is not P-256");
+    }
+    if !rest.is_empty() {
+        bail!("something follows the certificate signing request");
+    }
+    Ok(())
 }
 
 fn set_validity(params: &mut CertificateParams, lifetime: Duration) -> Result<()> {

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     /// Check, test and show knowledge entries
     #[command(subcommand)]
     Knowledge(knowledge::KnowledgeCommand),
+    /// Play a recorded trace through the rules: which tickets, when, and why none
+    Replay(ReplayArgs),
     /// Find out why the collector does not work
     Doctor(OutputArgs),
 }
@@ -145,6 +147,18 @@ pub(crate) enum DeviceCommand {
         /// The device's id
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The trace: one observation a line (NDJSON), sorted by time; `-` reads standard input
+    pub trace: PathBuf,
+    /// A folder with your entries and overrides, laid over the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub knowledge: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,6 @@ mod tree;
 mod watch;
 
 pub(crate) use command::{FOLDER, KnowledgeCommand, run};
-pub(crate) use set::judge_alone;
+pub(crate) use set::{judge_alone, rules};
 pub use watch::built_in;
 pub(crate) use watch::{Knowledge, Reload, watch};

@@ -11,6 +11,7 @@ mod doctor;
 pub mod ingest;
 pub mod knowledge;
 mod private;
+mod replay;
 mod secret;
 mod serve;
 mod site;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
                 .map(|exit| ExitCode::from(exit as u8))
                 .map_err(anyhow::Error::from)
         }
+        Command::Replay(args) => replay::command(args),
         Command::Doctor(args) => doctor::command(&cli.data, args),
     };
     match done {

@@ -2,7 +2,10 @@
 
 mod delivery;
 mod enrollment;
+mod enrollment_race;
 mod faults;
 mod identity;
 mod operation;
+mod revocation;
+mod signing;
 mod spool_damage;

@@ -5,6 +5,8 @@ usage: check.py --ledger FILE --store collector.db [--generated] [--tickets]
   always       every record of the ledger is stored exactly once and unchanged, or covered by a stored gap; nothing is
                stored that nobody wrote; every ack is kept; marks and counters agree with the rows; integrity_check
   --generated  the records are the generator's: their content is computed anew from (seed, device, number)
+  --spool FILE the devices' side is an agent that was killed: records that are still in this spool are on their way, not
+               lost, and a kill may have come between a commit and its line in the ledger
   --tickets    the tickets of the rule oracle.level are those of the reference evaluator below
 
 Prints one fault a line and ends with 1, or the counts and ends with 0.
@@ -77,7 +79,7 @@ def expected_history(seed, device, last):
 # --- reading -------------------------------------------------------------------------------------------------------
 
 def read_ledger(path):
-    seed, indices, durable, acked = 0, {}, {}, {}
+    seed, indices, durable, acked, said = 0, {}, {}, {}, []
     with open(path, encoding="ascii") as lines:
         for line in lines:
             kind, *rest = line.split()
@@ -89,10 +91,12 @@ def read_ledger(path):
                 device, epoch, seq, digest = rest
                 if durable.setdefault((device, epoch, int(seq)), digest) != digest:
                     sys.exit(f"the ledger contradicts itself: {line}")
+            elif kind == "V":
+                said.append((rest[0], float(rest[1])))
             elif kind == "A":
                 device, epoch, seq = rest
                 acked[device, epoch] = max(acked.get((device, epoch), 0), int(seq))
-    return seed, indices, durable, acked
+    return seed, indices, durable, acked, said
 
 
 def gaps_of(database):
@@ -112,7 +116,7 @@ def few(names):
 
 # --- judging -------------------------------------------------------------------------------------------------------
 
-def check_records(database, seed, indices, durable, acked, generated, faults):
+def check_records(database, seed, indices, durable, acked, waiting, unsaid, generated, faults):
     stored, doubled = {}, 0
     rows = database.execute("SELECT device, lower(hex(epoch)), seq, payload FROM record")
     for device, epoch, seq, payload in rows:
@@ -127,12 +131,16 @@ def check_records(database, seed, indices, durable, acked, generated, faults):
     lost = {
         (device, epoch, seq)
         for device, epoch, seq in durable.keys() - stored.keys()
-        if not any(first <= seq <= last for first, last in gaps[device, epoch])
+        if (epoch, seq) not in waiting
+        and not any(first <= seq <= last for first, last in gaps[device, epoch])
     }
     if lost:
         broken = {name for name in lost if name[2] <= acked.get(name[:2], 0)}
         faults.append(f"lost: {len(lost)} records, {len(broken)} of them acked: {few(lost)}")
-    invented = stored.keys() - durable.keys()
+    last = defaultdict(int)
+    for device, epoch, seq in durable:
+        last[device, epoch] = max(last[device, epoch], seq)
+    invented = {name for name in stored.keys() - durable.keys() if not 0 < name[2] - last[name[:2]] <= unsaid}
     if invented:
         faults.append(f"invented: {len(invented)} records that nobody wrote: {few(invented)}")
     changed = {
@@ -149,6 +157,16 @@ def check_records(database, seed, indices, durable, acked, generated, faults):
         if wrong:
             faults.append(f"content: {len(wrong)} records do not say what they must: {few(wrong)}")
     return stored
+
+
+def check_said(stored, said, faults):
+    """Every value that a device was given to report is in one of its records."""
+    everything = defaultdict(bytes)
+    for (device, _, _), payload in stored.items():
+        everything[device] += payload + b"|"
+    missing = [(device, number) for device, number in said if struct.pack("<d", number) not in everything[device]]
+    if missing:
+        faults.append(f"unsaid: {len(missing)} of {len(said)} reported values are in no record: {few(missing)}")
 
 
 def check_marks(database, indices, stored, acked, faults):
@@ -203,16 +221,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ledger", required=True)
     parser.add_argument("--store", required=True)
+    parser.add_argument("--spool")
     parser.add_argument("--generated", action="store_true")
     parser.add_argument("--tickets", action="store_true")
     arguments = parser.parse_args()
-    seed, indices, durable, acked = read_ledger(arguments.ledger)
+    seed, indices, durable, acked, said = read_ledger(arguments.ledger)
+    waiting = set()
+    if arguments.spool:
+        waiting = set(sqlite3.connect(arguments.spool).execute(
+            "SELECT lower(hex(e.name)), r.seq FROM record r JOIN epoch e ON e.id = r.epoch WHERE r.seq > e.watermark"
+        ))
     database = sqlite3.connect(arguments.store, timeout=10)
     faults, tickets = [], 0
     (integrity,) = database.execute("PRAGMA integrity_check").fetchone()
     if integrity != "ok":
         faults.append(f"integrity: {integrity}")
-    stored = check_records(database, seed, indices, durable, acked, arguments.generated, faults)
+    # A transaction of the agent holds a record and perhaps a gap record before it.
+    unsaid = 2 if arguments.spool else 0
+    stored = check_records(database, seed, indices, durable, acked, waiting, unsaid, arguments.generated, faults)
+    check_said(stored, said, faults)
     check_marks(database, indices, stored, acked, faults)
     if arguments.tickets:
         tickets = check_tickets(database, seed, indices, durable, faults)

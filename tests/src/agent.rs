@@ -5,8 +5,10 @@ use crate::office::Office;
 use crate::process::{self, Log, Process};
 use firstline_agent_probes::PROBES;
 use serde::Deserialize;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// An enrolled agent; it runs after [`Agent::start`] and ends with this value.
@@ -14,9 +16,10 @@ use tempfile::TempDir;
 pub struct Agent {
     // The order is that of dropping: nothing is deleted under a process that runs.
     process: Option<Process>,
-    _folder: TempDir,
+    folder: Option<TempDir>,
     data: PathBuf,
     network: Option<String>,
+    arguments: Vec<OsString>,
     device: String,
 }
 
@@ -46,10 +49,26 @@ impl Agent {
     pub fn enrolled_at(url: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // The agent makes it, closed to others.
-        let data = folder.path().join("agent");
+        let mut agent = Self::enrolled_in(folder.path().join("agent"), url);
+        agent.folder = Some(folder);
+        agent
+    }
+
+    /// One whose data lie in this folder, which the test looks after.
+    ///
+    /// # Panics
+    /// When enrollment fails.
+    pub fn enrolled_in(data: PathBuf, url: &str) -> Self {
         let output = enroll(&data, url);
         assert!(output.status.success(), "enroll: {}", String::from_utf8_lossy(&output.stderr));
-        let mut agent = Self { _folder: folder, data, network: None, process: None, device: String::new() };
+        let mut agent = Self {
+            process: None,
+            folder: None,
+            data,
+            network: None,
+            arguments: Vec::new(),
+            device: String::new(),
+        };
         agent.device = agent.identity().device_id;
         agent
     }
@@ -58,6 +77,13 @@ impl Agent {
     #[must_use]
     pub fn in_office(mut self, office: &Office) -> Self {
         self.network = Some(office.name().to_owned());
+        self
+    }
+
+    /// Starts with further arguments of `run`.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: &[&OsStr]) -> Self {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         self
     }
 
@@ -90,7 +116,7 @@ impl Agent {
             }
             None => process::command(binary),
         };
-        command.arg("run").arg("--data").arg(self.data());
+        command.arg("run").arg("--data").arg(self.data()).args(&self.arguments);
         self.process = Some(Process::start("the agent", command, &[]));
     }
 
@@ -104,6 +130,32 @@ impl Agent {
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process.take().expect("the agent runs").kill();
+    }
+
+    /// Ends it and gives everything that it logged.
+    pub fn kill_for_log(&mut self) -> Vec<String> {
+        let process = self.process.take().expect("the agent runs");
+        let log = Arc::clone(&process.log);
+        process.kill();
+        log.lines()
+    }
+
+    /// Asks it to end and gives everything that it logged.
+    pub fn stop_for_log(&mut self) -> Vec<String> {
+        let process = self.process.take().expect("the agent runs");
+        let log = Arc::clone(&process.log);
+        process.stop();
+        log.lines()
+    }
+
+    /// Stops it where it stands: from now on it neither writes nor sends.
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("the agent runs").freeze();
+    }
+
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::has_ended)
     }
 
     /// Asks it to end.

@@ -59,6 +59,11 @@ pub fn number(path: &Path, query: &str) -> i64 {
     *found.first().unwrap_or_else(|| panic!("{query} gives nothing"))
 }
 
+/// One text a row, of a query about a device.
+pub fn texts(path: &Path, query: &str, device: &str) -> Vec<String> {
+    rows(path, query, [device], |row| row.get(0))
+}
+
 /// Every record in an agent's spool.
 pub fn spooled(spool: &Path) -> Records {
     let query = "SELECT e.name, r.seq, r.payload FROM record r JOIN epoch e ON e.id = r.epoch";

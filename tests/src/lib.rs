@@ -12,6 +12,7 @@ pub mod database;
 pub mod disk;
 pub mod dns;
 pub mod effort;
+pub mod enrollee;
 pub mod figure;
 pub mod fuzz;
 pub mod link;

@@ -10,9 +10,10 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -66,14 +67,23 @@ fn builder(
 }
 
 /// Opens one HTTP/2 connection.
-pub async fn connect(collector: &str, mut config: ClientConfig) -> Result<Channel> {
+pub async fn connect(collector: &str, config: ClientConfig) -> Result<Channel> {
+    connect_from(IpAddr::V4(Ipv4Addr::UNSPECIFIED), collector, config).await
+}
+
+/// Opens one HTTP/2 connection from this address of the machine: all of 127.0.0.0/8 is the machine's own, so that one
+/// process can be many clients.
+pub async fn connect_from(source: IpAddr, collector: &str, mut config: ClientConfig) -> Result<Channel> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
     let address = collector.to_owned();
     let service = tower::service_fn(move |_: tonic::transport::Uri| {
         let (address, connector) = (address.clone(), connector.clone());
         async move {
-            let tcp = TcpStream::connect(&address).await?;
+            let target = address.parse().map_err(std::io::Error::other)?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            let tcp = socket.connect(target).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from(COLLECTOR_NAME).map_err(std::io::Error::other)?;
             connector.connect(name, tcp).await.map(TokioIo::new)

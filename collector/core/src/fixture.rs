@@ -132,6 +132,10 @@ pub(crate) fn presence(t: i64, presence: Presence) -> Observation {
     observation(t, "os/0", Body::Presence(presence))
 }
 
+pub(crate) fn observed_facts(t: i64, facts: Value) -> Observation {
+    observation(t, "os/0", Body::Facts(facts))
+}
+
 fn observation(t: i64, on: &str, body: Body) -> Observation {
     Observation { component: component(on), observed_at: at(t), body }
 }

@@ -343,6 +343,16 @@ impl KnowledgeSet {
         Self { entries, scoped, index }
     }
 
+    /// The same set for a world in which no device answers tests, such as a recording: nothing waits for them.
+    #[must_use]
+    pub fn without_tests(&self) -> Self {
+        let mut set = self.clone();
+        set.entries.values_mut().chain(set.scoped.iter_mut().map(|o| &mut o.entry)).for_each(|entry| {
+            entry.tests.clear();
+        });
+        set
+    }
+
     pub(crate) fn index(&self) -> &KnowledgeIndex {
         &self.index
     }

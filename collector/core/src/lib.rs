@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod desk;
+pub mod device;
 pub mod diagnosis;
 pub mod evaluate;
 pub mod finding;

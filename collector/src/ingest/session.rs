@@ -131,8 +131,12 @@ type Commit = BoxFuture<'static, (Epoch, SequenceNumber, Option<Applied>)>;
 impl Running {
     async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
         let (number, mut notices) = self.ingest.registry.enter(&self.device);
-        let ending = match self.open(&mut incoming).await {
-            Ok(receiver) => self.exchange(receiver, &mut incoming, &mut notices).await,
+        // What is withdrawn from here on comes as a notice; what was withdrawn before stands in the store.
+        let ending = match self.standing().await {
+            Ok(()) => match self.open(&mut incoming).await {
+                Ok(receiver) => self.exchange(receiver, &mut incoming, &mut notices).await,
+                Err(ending) => ending,
+            },
             Err(ending) => ending,
         };
         let presence = match ending {
@@ -147,6 +151,18 @@ impl Running {
             let work = Work::Presence { device: self.device.clone(), presence, agent_version: None };
             // Without a worker the collector is stopping.
             let _ = self.ingest.work.send(work).await;
+        }
+    }
+
+    /// Whether the device may still speak: its status can have changed since the stream was asked for.
+    async fn standing(&self) -> Result<(), Ending> {
+        match self.ingest.store.device(&self.device).await {
+            Ok(Some(known)) if known.status == DeviceStatus::Active => Ok(()),
+            Ok(Some(_) | None) => Err(end(EndReason::Revoked)),
+            Err(error) => {
+                tracing::warn!(device = %self.device, error = %error, "a device cannot be looked up");
+                Err(busy("the collector cannot look devices up now"))
+            }
         }
     }
 
@@ -234,6 +250,7 @@ impl Running {
                             self.ack(&ack).await;
                         }
                     }
+                    Some(Applied::Withdrawn) => return end(EndReason::Revoked),
                     Some(Applied::NotStored) | None => return busy("the collector cannot store now"),
                 },
                 message = incoming.message() => match message {

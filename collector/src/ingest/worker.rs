@@ -11,6 +11,7 @@ use crate::telemetry::Figures;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::{Store, StoreError};
 use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -59,6 +60,8 @@ pub(crate) enum Applied {
     Committed,
     /// It is not, and the agent has to send it again.
     NotStored,
+    /// It is not and never will be: the device's identity was withdrawn.
+    Withdrawn,
 }
 
 /// What changed, for pages that follow.
@@ -204,7 +207,7 @@ impl Worker {
                     todo.entry(device).or_default().presence = Some((presence, agent_version));
                 }
                 Work::Marks { device, reply } => {
-                    let marks = self.load(&device).await.map(|live| live.snapshot.marks.clone());
+                    let marks = self.load(&device).await.map(|live| live.marks.clone());
                     // A session that ended meanwhile does not need the answer.
                     let _ = reply.send(marks);
                 }
@@ -239,12 +242,18 @@ impl Worker {
             let mut plan = CommitPlan::default();
             let mut observations = 0;
             let mut stored = BTreeSet::new();
-            for (device, todo) in &todo {
+            for (device, todo) in &mut todo {
                 if self.load(device).await.is_none() {
                     continue;
                 }
                 let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
+                if live.device.status != DeviceStatus::Active {
+                    for (_, reply) in todo.batches.drain(..) {
+                        // A session that ended meanwhile knows already.
+                        let _ = reply.send(Applied::Withdrawn);
+                    }
+                }
                 let mut draft = live.draft();
                 judge(live, &knowledge, todo, now, numbers, &mut draft);
                 observations += draft.observations;
@@ -380,7 +389,7 @@ impl Worker {
             return;
         }
         let mut heard: Vec<(Option<Timestamp>, DeviceId)> =
-            self.live.values().map(|live| (live.snapshot.device.last_seen_at, live.id().clone())).collect();
+            self.live.values().map(|live| (live.device.last_seen_at, live.id().clone())).collect();
         heard.sort();
         for (_, device) in heard.into_iter().take(MOST_LIVE / 10) {
             if !self.deadline_of.contains_key(&device) {
@@ -401,16 +410,16 @@ fn judge(
     if let Some((presence, version)) = &todo.presence {
         draft.plan.presence = Some(*presence);
         draft.plan.seen_at = Some(now);
-        live.snapshot.device.presence = Some(*presence);
+        live.device.presence = Some(*presence);
         if let Some(version) = version {
             draft.plan.agent_version = Some(version.clone());
-            live.snapshot.device.agent_version.clone_from(version);
+            live.device.agent_version.clone_from(version);
         }
     }
     for (incoming, _) in &todo.batches {
         live.take_batch(knowledge, incoming, draft);
     }
-    live.snapshot.device.last_seen_at = draft.plan.seen_at.max(live.snapshot.device.last_seen_at);
+    live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.
     live.pass_time(knowledge, now, draft);
     let mut next_id = || {
@@ -430,7 +439,7 @@ fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {
     plan.devices
         .iter()
         .map(|part| Changed {
-            site: live.get(&part.device).and_then(|live| live.snapshot.device.site.clone()),
+            site: live.get(&part.device).and_then(|live| live.device.site.clone()),
             device: part.device.clone(),
             tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
         })

@@ -109,6 +109,27 @@ pub(crate) fn judge_alone(file: &str, text: &str) -> Vec<String> {
     judge_over(&[], &[source]).problems.iter().map(ToString::to_string).collect()
 }
 
+/// The built-in set, with the files of `folder` over it. The error names every problem, for a person.
+pub(crate) fn rules(folder: Option<&Path>) -> Result<Arc<KnowledgeSet>, String> {
+    let added = match folder {
+        None => Vec::new(),
+        Some(folder) if !folder.is_dir() => {
+            return Err(format!(
+                "{} is not a folder; name the folder that holds your .toml files",
+                folder.display()
+            ));
+        }
+        Some(folder) => {
+            sources(folder).map_err(|error| format!("{} cannot be read: {error}", folder.display()))?
+        }
+    };
+    let Judged { loaded, problems, .. } = judge(&added);
+    loaded.map(|loaded| loaded.set).ok_or_else(|| {
+        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        format!("the rules are refused as a whole:\n{}", lines.join("\n"))
+    })
+}
+
 /// The same over another pack; pure.
 pub(crate) fn judge_over(pack: &[(&str, &str)], added: &[Source]) -> Judged {
     let mut problems = Problems::default();

@@ -19,7 +19,8 @@ pub struct CommitPlan {
 pub struct DevicePlan {
     /// The device.
     pub device: DeviceId,
-    /// New records, in order. A record that is already stored under its key is left as it is.
+    /// New records, in order. A record that is already stored under its key is left as it is. A plan with records or
+    /// marks of a device that is not active is a conflict.
     pub records: Vec<NewRecord>,
     /// The new high-water marks. The stored mark must be `before`, else the commit is a conflict.
     pub marks: Vec<NewMark>,
@@ -93,6 +94,12 @@ impl DevicePlan {
             facts: None,
             agent_version: None,
         }
+    }
+
+    /// Whether only an active device may have this: nothing that a stream brought is stored once its device's
+    /// identity was withdrawn, whichever process withdrew it and whatever the one that commits has in memory.
+    pub(crate) fn needs_standing(&self) -> bool {
+        !self.records.is_empty() || !self.marks.is_empty()
     }
 
     /// The collector's time of the decision, as far as the plan tells it: for rows that have no time of their own.

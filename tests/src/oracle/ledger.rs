@@ -5,6 +5,7 @@
 //! D device index            the generator's number of a device
 //! I device epoch seq hash   durable on the device's side: a later loss would be a loss
 //! A device epoch seq        the collector promised everything through this
+//! V device value            a record with this number in it was among those that became durable
 //! F what t0-ms t1-ms        a fault began and was over
 //! ```
 
@@ -52,6 +53,11 @@ impl Ledger {
     /// Everything through this was acked.
     pub fn acked(&self, device: &str, epoch: &str, seq: u64) {
         self.line(&format!("A {device} {epoch} {seq}"));
+    }
+
+    /// The device made a record durable that says this.
+    pub fn said(&self, device: &str, value: f64) {
+        self.line(&format!("V {device} {value:?}"));
     }
 
     /// A fault, in milliseconds since 1970.

@@ -147,3 +147,23 @@ async fn what_a_device_says_of_itself_replaces_what_it_said_before() {
         assert_eq!(device.site.as_deref(), Some("oslo"), "{}", subject.name);
     }
 }
+
+#[tokio::test]
+async fn r4_nothing_of_a_device_is_stored_once_its_identity_was_withdrawn() {
+    for subject in every_engine() {
+        let store = &*subject.store;
+        let pc = enrolled(store, "pc", None).await;
+        store.commit(plan([batch(&pc, 0, 3)])).await.unwrap();
+        for status in [DeviceStatus::Revoked, DeviceStatus::Retired, DeviceStatus::Quarantined] {
+            store.set_device_status(&pc, status, &audit("device.status")).await.unwrap();
+            let late = store.commit(plan([batch(&pc, 3, 5)])).await;
+            assert!(matches!(late, Err(StoreError::Conflict { .. })), "{}: {late:?}", subject.name);
+            // That it went away may still be noted.
+            let gone =
+                DevicePlan { presence: Some(Presence::OffNetwork), ..DevicePlan::unchanged(pc.clone()) };
+            store.commit(plan([gone])).await.unwrap();
+        }
+        store.set_device_status(&pc, DeviceStatus::Active, &audit("device.release")).await.unwrap();
+        store.commit(plan([batch(&pc, 3, 5)])).await.unwrap();
+    }
+}

@@ -90,3 +90,28 @@ async fn a_renewed_certificate_replaces_the_old_one() {
         assert!(matches!(missing, Err(StoreError::Conflict { .. })), "{}", subject.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r1_two_processes_with_one_database_never_issue_twice_for_one_token() {
+    const ROUNDS: u8 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = firstline_collector_store::engines::engine("sqlite").unwrap();
+    let handles = [(engine.open)(folder.path()).unwrap(), (engine.open)(folder.path()).unwrap()];
+    for round in 0..ROUNDS {
+        handles[0].create_token(&token(round, 1, None), &audit("token.create")).await.unwrap();
+        let attempts: Vec<_> = (0..64)
+            .map(|client| {
+                let store = Arc::clone(&handles[client % 2]);
+                let device = device(&format!("pc-{round}-{client}"));
+                tokio::spawn(async move { store.enroll(&[round; 32], &device, at(1)).await.unwrap() })
+            })
+            .collect();
+        let mut enrolled = 0;
+        for attempt in attempts {
+            enrolled += usize::from(attempt.await.unwrap() == EnrollOutcome::Enrolled);
+        }
+        assert_eq!(enrolled, 1, "round {round}");
+    }
+    let devices = handles[1].devices(&Default::default(), &Page::first(500)).await.unwrap();
+    assert_eq!(devices.rows.len(), usize::from(ROUNDS));
+}

@@ -3,7 +3,7 @@
 use super::{Fault, Kept, Memory, Request};
 use crate::StoreError;
 use crate::plan::{CommitPlan, DevicePlan, TicketChange, ticket_changes};
-use crate::record::{AuditEntry, DeviceSnapshot, PendingDiagnostic};
+use crate::record::{AuditEntry, DeviceSnapshot, DeviceStatus, PendingDiagnostic};
 use crate::store::Ingest;
 use async_trait::async_trait;
 use firstline_collector_core::finding::Phase;
@@ -124,6 +124,9 @@ impl Kept {
         let Some(one) = self.devices.get(&part.device) else {
             return Err(conflict(format!("device {}", part.device)));
         };
+        if part.needs_standing() && one.device.status != DeviceStatus::Active {
+            return Err(conflict(format!("device {}", part.device)));
+        }
         let mut marks = one.marks.clone();
         for mark in &part.marks {
             let moved = marks.insert(mark.epoch, mark.through);

@@ -186,12 +186,13 @@ fn update_device(connection: &Connection, part: &DevicePlan) -> Result<(), Failu
     let touched = connection
         .prepare_cached(
             "UPDATE device SET last_seen_at = coalesce(?2, last_seen_at), presence = coalesce(?3, presence)
-             WHERE id = ?1",
+             WHERE id = ?1 AND (status = 'active' OR NOT ?4)",
         )?
         .execute(params![
             part.device.as_str(),
             part.seen_at.map(At),
-            part.presence.map(|presence| presence.as_str())
+            part.presence.map(|presence| presence.as_str()),
+            part.needs_standing()
         ])?;
     if touched == 0 {
         return Err(Failure::conflict(format!("device {}", part.device)));

@@ -1,0 +1,38 @@
+//! What became durable and what was acked, a line each, for whoever has to prove that nothing is lost: an
+//! administrator who doubts a collector, and the tests that kill agents. Off unless the configuration asks for it
+//! (`log = "info,firstline_agent::ledger=debug"`), because a record's hash costs reading it again.
+
+use crate::spool::Spool;
+use firstline_model::{Epoch, SequenceNumber, Timestamp};
+use ring::digest::{SHA256, digest};
+use tracing::Level;
+
+/// The name in the configuration.
+const TARGET: &str = "firstline_agent::ledger";
+
+/// These records are on disk; the line is written strictly after the commit.
+pub(super) fn durable(spool: &mut Spool, records: &[(Epoch, SequenceNumber, usize)], now: Timestamp) {
+    if !tracing::enabled!(target: TARGET, Level::DEBUG) {
+        return;
+    }
+    for (epoch, seq, _) in records {
+        let Ok(payloads) = spool.read(*epoch, *seq, 1, now) else { return };
+        for payload in payloads {
+            let hash = digest(&SHA256, &payload);
+            tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash.as_ref()), "durable");
+        }
+    }
+}
+
+/// The collector promised everything of the epoch through this.
+pub(super) fn acked(epoch: Epoch, through: SequenceNumber) {
+    tracing::debug!(target: TARGET, %epoch, %through, "acked");
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
