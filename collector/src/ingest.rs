@@ -11,5 +11,6 @@ pub(crate) mod enroll;
 pub mod listener;
 pub(crate) mod policy;
 pub mod registry;
+mod reply;
 pub mod session;
 pub mod worker;

@@ -26,16 +26,16 @@ const KILLS_EACH: u64 = 100;
 const CUTS_EACH: u64 = 10;
 
 /// A collector under load and the ledger of it.
-struct Scene {
-    collector: Collector,
+pub(crate) struct Scene {
+    pub collector: Collector,
     ledger: Arc<Ledger>,
-    fleet: Fleet,
+    pub fleet: Fleet,
     seed: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn under_load(mut collector: Collector, seed: u64) -> Self {
+    pub(crate) fn under_load(mut collector: Collector, seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         figure("oracle.seed", seed, "seed");
         collector.write_knowledge("oracle.toml", RULE_FILE);
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     /// The load ends; the oracle judges.
-    fn judged(self) -> Counted {
+    pub(crate) fn judged(self) -> Counted {
         let Self { mut collector, ledger, fleet, seed, _folder } = self;
         fleet.close(seconds(60));
         collector.stop();

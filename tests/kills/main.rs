@@ -3,3 +3,4 @@
 mod agent_dies;
 mod collector_dies;
 mod replay;
+mod sync;

@@ -133,6 +133,11 @@ impl Collector {
         self.running().freeze();
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.running().pid()
+    }
+
     /// Whether it ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::has_ended)

@@ -24,6 +24,7 @@ pub mod process;
 pub mod rest;
 pub mod simulated;
 pub mod stranger;
+pub mod tracer;
 pub mod volume;
 pub mod wait;
 

@@ -1,5 +1,6 @@
 //! Which device has a stream now, and how to reach it.
 
+use firstline_collector_store::sabotage;
 use firstline_model::DeviceId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,6 +66,9 @@ impl Registry {
 
     /// Tells a device's session, if it has one.
     pub(crate) fn tell(&self, device: &DeviceId, notice: Notice) {
+        if sabotage::is(sabotage::REVOKE_NOT_BROADCAST) && notice == Notice::End(EndReason::Revoked) {
+            return;
+        }
         if let Some((_, session)) = self.streams().open.get(device) {
             let _ = session.send(notice);
         }

@@ -4,9 +4,11 @@
 use super::listener::Peer;
 use super::policy::policy_for;
 use super::registry::{EndReason, Notice};
-use super::worker::{Applied, Ingest, Work};
+use super::reply::{Applied, Line};
+use super::worker::{Ingest, Work};
 use firstline_collector_core::knowledge::DeviceTraits;
 use firstline_collector_store::record::DeviceStatus;
+use firstline_collector_store::sabotage;
 use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver, Refusal};
 use firstline_model::{DeviceId, Epoch, Invalid, Presence, SequenceNumber, Timestamp};
 use firstline_proto::convert::diagnostic_to_wire;
@@ -103,6 +105,7 @@ impl Session for Sessions {
             device,
             outgoing,
             asked: HashSet::new(),
+            line: Line::default(),
         };
         tokio::spawn(running.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(messages)))
@@ -116,6 +119,8 @@ struct Running {
     outgoing: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
     /// Tests that this stream asked for; a new stream asks again for what is not answered.
     asked: HashSet<String>,
+    /// Its batches on their way to the store.
+    line: Line,
 }
 
 /// How a stream ended.
@@ -282,9 +287,25 @@ impl Running {
                 let epoch = Epoch::from_bytes(&batch.epoch).map_err(|error| protocol(&error.to_string()))?;
                 let batch = Batch { epoch, first: SequenceNumber(batch.first_seq), records: batch.records };
                 match receiver.handle_batch(&batch) {
+                    BatchVerdict::Duplicate { .. } if sabotage::is(sabotage::NO_DEDUPE_KEY) => {
+                        let through = SequenceNumber(batch.first.0 + batch.records.len() as u64 - 1);
+                        let (reply, _) = self.line.place();
+                        let (device, first, records) = (self.device.clone(), batch.first, batch.records);
+                        let work = Work::Batch {
+                            device,
+                            epoch,
+                            first,
+                            through,
+                            records,
+                            received_at,
+                            sent_at,
+                            reply,
+                        };
+                        self.ingest.work.send(work).await.map_err(|_| busy("the collector stops"))
+                    }
                     BatchVerdict::Apply { epoch, skip, first_new, through } => {
                         let records = batch.records.into_iter().skip(skip).collect();
-                        let (reply, applied) = oneshot::channel();
+                        let (reply, applied) = self.line.place();
                         let work = Work::Batch {
                             device: self.device.clone(),
                             epoch,
@@ -297,6 +318,10 @@ impl Running {
                         };
                         if self.ingest.work.send(work).await.is_err() {
                             return Err(busy("the collector stops"));
+                        }
+                        if sabotage::is(sabotage::ACK_BEFORE_COMMIT) {
+                            commits.push(Box::pin(async move { (epoch, through, Some(Applied::Committed)) }));
+                            return Ok(());
                         }
                         commits.push(Box::pin(async move { (epoch, through, applied.await.ok()) }));
                         Ok(())

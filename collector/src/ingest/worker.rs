@@ -6,12 +6,14 @@
 
 use super::device::{Draft, Incoming, Live};
 use super::registry::{Notice, Registry};
+use super::reply::{Applied, Reply};
 use crate::clock::Clock;
 use crate::telemetry::Figures;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
 use firstline_collector_store::record::DeviceStatus;
+use firstline_collector_store::sabotage;
 use firstline_collector_store::{Store, StoreError};
 use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,7 +45,7 @@ pub(crate) enum Work {
         records: Vec<Vec<u8>>,
         received_at: Timestamp,
         sent_at: Timestamp,
-        reply: oneshot::Sender<Applied>,
+        reply: Reply,
     },
     /// A stream began or ended.
     Presence { device: DeviceId, presence: Presence, agent_version: Option<String> },
@@ -51,17 +53,6 @@ pub(crate) enum Work {
     Marks { device: DeviceId, reply: oneshot::Sender<Option<Vec<(Epoch, SequenceNumber)>>> },
     /// Somebody changed the device or its tickets outside of this worker: read it again.
     Forget { device: DeviceId },
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Applied {
-    /// It is durable.
-    Committed,
-    /// It is not, and the agent has to send it again.
-    NotStored,
-    /// It is not and never will be: the device's identity was withdrawn.
-    Withdrawn,
 }
 
 /// What changed, for pages that follow.
@@ -160,7 +151,7 @@ struct Numbers {
 /// What one group has to do with one device.
 #[derive(Default)]
 struct Todo {
-    batches: Vec<(Incoming, oneshot::Sender<Applied>)>,
+    batches: Vec<(Incoming, Reply)>,
     presence: Option<(Presence, Option<String>)>,
     time: bool,
 }
@@ -250,9 +241,11 @@ impl Worker {
                 let Some(live) = self.live.get_mut(device) else { continue };
                 if live.device.status != DeviceStatus::Active {
                     for (_, reply) in todo.batches.drain(..) {
-                        // A session that ended meanwhile knows already.
-                        let _ = reply.send(Applied::Withdrawn);
+                        reply.send(Applied::Withdrawn);
                     }
+                }
+                for (_, reply) in todo.batches.extract_if(.., |(_, reply)| reply.is_cut_off()) {
+                    reply.send(Applied::NotStored);
                 }
                 let mut draft = live.draft();
                 judge(live, &knowledge, todo, now, numbers, &mut draft);
@@ -310,7 +303,7 @@ impl Worker {
         let again = self.ingest.now().plus(Duration::from_secs(2));
         for (device, todo) in std::mem::take(&mut todo) {
             for (_, reply) in todo.batches {
-                let _ = reply.send(Applied::NotStored);
+                reply.send(Applied::NotStored);
             }
             self.set_deadline(&device, Some(again));
         }
@@ -329,8 +322,7 @@ impl Worker {
                     figures.records.fetch_add(incoming.records.len() as u64, Ordering::Relaxed);
                     figures.durable_after(now.since(incoming.received_at));
                 }
-                // A session that ended meanwhile gets its ack as a mark in the next welcome.
-                let _ = reply.send(if is_stored { Applied::Committed } else { Applied::NotStored });
+                reply.send(if is_stored { Applied::Committed } else { Applied::NotStored });
             }
             self.schedule(&device, now);
         }
@@ -417,6 +409,9 @@ fn judge(
         }
     }
     for (incoming, _) in &todo.batches {
+        if sabotage::is(sabotage::NO_DEDUPE_KEY) {
+            live.marks.retain(|(epoch, _)| *epoch != incoming.epoch);
+        }
         live.take_batch(knowledge, incoming, draft);
     }
     live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);

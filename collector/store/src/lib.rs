@@ -10,6 +10,7 @@ mod error;
 pub mod plan;
 pub mod record;
 mod row;
+pub mod sabotage;
 pub mod store;
 
 pub use error::StoreError;

@@ -14,6 +14,7 @@ mod migrations;
 mod people;
 mod readers;
 mod rows;
+mod sabotage;
 mod writer;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ impl Sqlite {
     fn with_opener(opener: Opener) -> Result<Self, StoreError> {
         let mut connection = opener.writer()?;
         migrations::run(&mut connection)?;
+        sabotage::weaken(&connection)?;
         let readers = Arc::new(Readers::new(opener.clone()));
         Ok(Self { writer: Writer::start(opener, connection)?, readers })
     }

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use crate::StoreError;
+use crate::sabotage::{SYNCHRONOUS_NORMAL, is};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
@@ -78,7 +79,8 @@ impl Opener {
         connection.busy_timeout(BUSY)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let synchronous = if is(SYNCHRONOUS_NORMAL) { "NORMAL" } else { "FULL" };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "checkpoint_fullfsync", true)?;
         connection.pragma_update(None, "foreign_keys", true)?;

@@ -41,6 +41,7 @@ impl Enrollment for Sqlite {
         now: Timestamp,
     ) -> Result<EnrollOutcome, StoreError> {
         let (hash, device) = (*hash, device.clone());
+        self.check_apart(hash, now).await?;
         self.write(move |connection| enroll(connection, &hash, device, now)).await
     }
 

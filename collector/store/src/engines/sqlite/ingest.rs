@@ -4,12 +4,14 @@ use super::Sqlite;
 use super::devices;
 use super::failure::{Failure, count, integer};
 use super::rows::{self, At, EpochBytes, TICKET_COLUMNS, collect, first};
+use super::sabotage::without_marks;
 use crate::StoreError;
 use crate::plan::{CommitPlan, DevicePlan, NewMark, NewRecord, TicketChange, ticket_changes};
 use crate::record::{AuditEntry, DeviceSnapshot, LatestValue, PendingDiagnostic, queue_place};
 use crate::row::{
     self, StoredAttributes, StoredContent, StoredDeviceState, StoredFinding, StoredTicket, StoredValue,
 };
+use crate::sabotage::{MARK_IN_SECOND_TRANSACTION, NO_DEDUPE_KEY, is};
 use crate::store::Ingest;
 use async_trait::async_trait;
 use firstline_collector_core::finding::{DeviceState, Finding};
@@ -29,6 +31,11 @@ impl Ingest for Sqlite {
     }
 
     async fn commit(&self, plan: CommitPlan) -> Result<(), StoreError> {
+        if is(MARK_IN_SECOND_TRANSACTION) {
+            let (now, later) = without_marks(plan);
+            self.write(move |connection| commit(connection, &now)).await?;
+            return self.write(move |connection| commit(connection, &later)).await;
+        }
         self.write(move |connection| commit(connection, &plan)).await
     }
 
@@ -230,7 +237,7 @@ fn move_mark(connection: &Connection, device: &DeviceId, mark: &NewMark) -> Resu
                 integer("sequence number", before.0)?
             ])?,
     };
-    if moved == 0 {
+    if moved == 0 && !is(NO_DEDUPE_KEY) {
         Err(Failure::conflict(format!("the mark of device {device}, epoch {}", mark.epoch)))
     } else {
         Ok(())
@@ -243,7 +250,7 @@ fn insert_records(connection: &Connection, device: &DeviceId, records: &[NewReco
     }
     let mut insert = connection.prepare_cached(
         "INSERT INTO record (device, epoch, seq, received_at, payload) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (device, epoch, seq) DO NOTHING",
+         ON CONFLICT DO NOTHING",
     )?;
     let mut new = 0;
     for record in records {
@@ -391,7 +398,7 @@ fn insert_request(connection: &Connection, request: &PendingDiagnostic) -> Resul
     let inserted = connection
         .prepare_cached(
             "INSERT INTO outbox (device, request_id, ticket, payload, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (request_id) DO NOTHING",
+             ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             request.device.as_str(),
