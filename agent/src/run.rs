@@ -318,7 +318,9 @@ impl Agent {
 
     /// Gap records that the spool wrote by itself are sent as any other.
     fn report_news(&mut self) {
-        for (epoch, seq, len) in self.spool.take_news() {
+        let news = self.spool.take_news();
+        ledger::durable(&mut self.spool, &news, self.clock.wall());
+        for (epoch, seq, len) in news {
             report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));
         }
     }
