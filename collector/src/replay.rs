@@ -8,6 +8,9 @@
 mod line;
 mod output;
 mod run;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use crate::cli::ReplayArgs;
 use crate::knowledge;

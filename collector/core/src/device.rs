@@ -10,7 +10,7 @@ use crate::evaluate::{self, Transition};
 use crate::finding::DeviceState;
 use crate::knowledge::{DeviceTraits, KnowledgeSet};
 use crate::sla::Calendar;
-use crate::ticket::{Change, REOPEN_WITHIN, Ticket};
+use crate::ticket::{self, Change, REOPEN_WITHIN, Ticket, TicketInput};
 use firstline_model::{Body, DiagnosticReport, Observation, TicketId, Timestamp, Value};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -137,6 +137,24 @@ impl KnownDevice {
             decided.expired_requests = expired;
         }
         decided
+    }
+
+    /// Makes one of the device's tickets a child of a shared cause's; `None` when that changes nothing.
+    pub fn join_parent(
+        &mut self,
+        ticket: &Ticket,
+        parent: TicketId,
+        key: &str,
+        now: Timestamp,
+    ) -> Option<Ticket> {
+        let input = TicketInput::JoinParent { parent, key: key.to_owned() };
+        let calendar = Calendar { utc_offset_minutes: 0 };
+        let (after, _, _) = ticket::apply(ticket.clone(), input, calendar, now).ok()?;
+        if after.version == ticket.version {
+            return None;
+        }
+        self.replace(after.clone());
+        Some(after)
     }
 
     /// Forgets tickets that can no longer change by themselves.

@@ -10,6 +10,7 @@ pub mod device;
 pub mod diagnosis;
 pub mod evaluate;
 pub mod finding;
+pub mod fleet;
 pub mod knowledge;
 pub mod present;
 pub mod sla;

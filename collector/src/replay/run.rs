@@ -6,10 +6,13 @@
 use super::line::device_id;
 use super::output::{Output, Suppressed};
 use firstline_collector_core::device::{KnownDevice, News};
+use firstline_collector_core::evaluate::Transition;
 use firstline_collector_core::finding::{DeviceState, Phase};
+use firstline_collector_core::fleet::{Fleet, GroupId, MemberFinding, Place};
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
+use firstline_collector_core::ticket::Ticket;
 use firstline_model::{Body, Observation, TicketId, Timestamp, Value};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -20,20 +23,26 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A replay in progress.
 pub(super) struct Replay<'k, W: Write> {
-    knowledge: &'k KnowledgeSet,
-    devices: Vec<Played>,
+    pub(super) knowledge: &'k KnowledgeSet,
+    pub(super) devices: Vec<Played>,
+    /// The same devices, in the same order, as far as they have something in common.
+    pub(super) fleet: Fleet,
+    /// Findings that wait for others like them.
+    pub(super) held: BTreeMap<MemberFinding, Transition>,
+    /// The Problems of shared causes.
+    pub(super) parents: BTreeMap<GroupId, Ticket>,
     /// Places in `devices` by id. Never iterated, so its order cannot show.
     places: HashMap<String, usize>,
     deadlines: BTreeSet<(Timestamp, usize)>,
     now: Timestamp,
-    next_ticket: u64,
-    output: Output<W>,
+    pub(super) next_ticket: u64,
+    pub(super) output: Output<W>,
     observations: u64,
     late: u64,
 }
 
-struct Played {
-    known: KnownDevice,
+pub(super) struct Played {
+    pub(super) known: KnownDevice,
     deadline: Option<Timestamp>,
 }
 
@@ -52,6 +61,9 @@ impl<'k, W: Write> Replay<'k, W> {
         Self {
             knowledge,
             devices: Vec::new(),
+            fleet: Fleet::default(),
+            held: BTreeMap::new(),
+            parents: BTreeMap::new(),
             places: HashMap::new(),
             deadlines: BTreeSet::new(),
             now: Timestamp::from_millis(i64::MIN),
@@ -75,15 +87,30 @@ impl<'k, W: Write> Replay<'k, W> {
         self.observations += 1;
         let played = &mut self.devices[place];
         let mut news = News::default();
-        if played.known.observe(self.knowledge, observation, &mut news)
-            && let Body::Facts(facts) = &observation.body
-            && let Some(site) = facts.get("site").and_then(Value::as_text)
-        {
-            // Nobody enrolled the devices of a trace: what it says of their sites is all there is.
-            played.known.traits.site = Some(site.to_owned());
+        let facts_changed = played.known.observe(self.knowledge, observation, &mut news);
+        let mut acts = Vec::new();
+        self.fleet.heard(Place(place), at, &mut acts);
+        match &observation.body {
+            Body::Facts(facts) if facts_changed => {
+                // Nobody enrolled the devices of a trace: what it says of their sites is all there is.
+                if let Some(site) = facts.get("site").and_then(Value::as_text) {
+                    played.known.traits.site = Some(site.to_owned());
+                }
+                self.fleet.know(Place(place), &played.known.facts, played.known.traits.site.as_deref());
+            }
+            Body::Presence(presence) => self.fleet.presence(Place(place), *presence, at, &mut acts),
+            Body::Sample { .. } | Body::State { .. } => self.fleet.uses(Place(place), &observation.component),
+            Body::Event { .. }
+            | Body::Unavailable { .. }
+            | Body::Facts(_)
+            | Body::Diagnostic(_)
+            | Body::Gap { .. } => {}
+        }
+        if !acts.is_empty() {
+            self.act(acts, self.now)?;
         }
         if !news.is_empty() {
-            self.decide(place, &news, self.now)?;
+            self.decide(place, news, self.now)?;
         }
         self.schedule(place, at);
         Ok(Ok(()))
@@ -110,26 +137,37 @@ impl<'k, W: Write> Replay<'k, W> {
         let traits = DeviceTraits { device: id, site: None, tags: Vec::new(), device_class: None };
         let facts = Value::map::<&'static str>([]);
         let known = KnownDevice::new(traits, device.to_owned(), facts, DeviceState::default(), Vec::new());
+        self.fleet.add(known.traits.device.clone(), self.now);
         self.devices.push(Played { known, deadline: None });
         self.places.insert(device.to_owned(), self.devices.len() - 1);
         Ok(self.devices.len() - 1)
     }
 
     fn settle(&mut self, until: Timestamp) -> io::Result<()> {
-        while let Some((at, place)) = self.deadlines.first().copied() {
-            if at > until {
-                break;
+        loop {
+            let device = self.deadlines.first().copied().filter(|(at, _)| *at <= until);
+            let fleet = self.fleet.next_deadline().filter(|at| *at <= until);
+            match (device, fleet) {
+                (None, None) => return Ok(()),
+                // Devices first: what fires at this moment has waited for the fleet's look at it.
+                (Some((at, place)), fleet) if fleet.is_none_or(|fleet| at <= fleet) => {
+                    self.deadlines.pop_first();
+                    self.devices[place].deadline = None;
+                    let mut news = News::default();
+                    self.devices[place].known.pass_time(self.knowledge, at, &mut news);
+                    if !news.is_empty() {
+                        self.decide(place, news, at)?;
+                    }
+                    self.schedule(place, at);
+                }
+                (_, Some(at)) => {
+                    let mut acts = Vec::new();
+                    self.fleet.pass_time(at, &mut acts);
+                    self.act(acts, at)?;
+                }
+                (Some(_), None) => {}
             }
-            self.deadlines.pop_first();
-            self.devices[place].deadline = None;
-            let mut news = News::default();
-            self.devices[place].known.pass_time(self.knowledge, at, &mut news);
-            if !news.is_empty() {
-                self.decide(place, &news, at)?;
-            }
-            self.schedule(place, at);
         }
-        Ok(())
     }
 
     fn schedule(&mut self, place: usize, now: Timestamp) {
@@ -148,7 +186,8 @@ impl<'k, W: Write> Replay<'k, W> {
         }
     }
 
-    fn decide(&mut self, place: usize, news: &News, now: Timestamp) -> io::Result<()> {
+    /// Turns news of one device into its tickets, and tells what became of them.
+    pub(super) fn open_and_close(&mut self, place: usize, news: &News, now: Timestamp) -> io::Result<()> {
         let played = &mut self.devices[place];
         let before = played.known.tickets.clone();
         let next_ticket = &mut self.next_ticket;

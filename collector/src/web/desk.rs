@@ -104,6 +104,7 @@ fn name(input: &TicketInput) -> &'static str {
         | TicketInput::FindingRelapsed
         | TicketInput::FindingCleared { .. }
         | TicketInput::TestFinished(_)
+        | TicketInput::JoinParent { .. }
         | TicketInput::TestExpired { .. } => "engine",
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::present;
 use crate::sla::{self, Calendar};
-use firstline_model::{DiagnosticReport, DiagnosticRequest, Severity, Timestamp};
+use firstline_model::{DiagnosticReport, DiagnosticRequest, Severity, TicketId, Timestamp};
 use std::time::Duration;
 
 /// A fault that returns within this time of being resolved reopens its ticket; later it is a new one.
@@ -107,6 +107,13 @@ pub enum TicketInput {
         /// Why.
         reason: String,
     },
+    /// It belongs to a shared cause.
+    JoinParent {
+        /// The shared cause's ticket ...
+        parent: TicketId,
+        /// ... and its key, for the timeline.
+        key: String,
+    },
     /// A note for the timeline.
     Note {
         /// Who writes.
@@ -182,6 +189,13 @@ impl Step<'_> {
             TicketInput::Reopen { by, reason } => self.reopen_by(by, &reason),
             TicketInput::Close { by } => self.close(by),
             TicketInput::Cancel { by, reason } => self.cancel(by, &reason),
+            TicketInput::JoinParent { parent, key } => {
+                if self.ticket.parent != Some(parent) && parent != self.ticket.id {
+                    self.ticket.parent = Some(parent);
+                    self.line(Actor::Firstline, "updated", format!("Part of a shared cause: {key}"));
+                }
+                Ok(())
+            }
             TicketInput::Note { by, text } => {
                 let text = self.text(&text, "a text for the note")?;
                 self.line(by, "note", text);

@@ -1,0 +1,247 @@
+//! What devices may have in common, and for which faults it can be the cause.
+//!
+//! Only plausible causes are compared: the more attributes are tried, the more of them fit by accident.
+
+use crate::knowledge::KnowledgeEntry;
+use firstline_model::{Component, ComponentKind, RuleCode, Value};
+use std::time::Duration;
+
+/// Sorts of attributes, the one to name first when several fit equally well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttributeKind {
+    /// One thing that several devices use: a printer, a name server.
+    Part,
+    /// A place.
+    Site,
+    /// A switch.
+    Switch,
+    /// A router, by its hardware address.
+    GatewayMac,
+    /// A network.
+    Subnet,
+    /// An access point.
+    Bssid,
+    /// A name server.
+    DnsServer,
+    /// A gateway of the VPN.
+    VpnGateway,
+    /// A program and its version.
+    Software,
+    /// A driver and its version.
+    Driver,
+    /// A version of the operating system.
+    OsVersion,
+    /// A version of the firmware.
+    BiosVersion,
+    /// A model of computer.
+    Model,
+}
+
+/// One attribute that devices may share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attribute {
+    /// Its sort.
+    pub kind: AttributeKind,
+    /// Its value: `oslo`, `e1000e 3.2`.
+    pub value: String,
+}
+
+impl Attribute {
+    /// The attribute of using `component`, when several devices can use the same one.
+    pub(super) fn part(component: &Component) -> Option<Self> {
+        let shared = match component.kind {
+            ComponentKind::Printer
+            | ComponentKind::DnsServer
+            | ComponentKind::Vpn
+            | ComponentKind::Endpoint => true,
+            ComponentKind::Cpu
+            | ComponentKind::Memory
+            | ComponentKind::Os
+            | ComponentKind::Filesystem
+            | ComponentKind::PhysicalDisk
+            | ComponentKind::LogicalDisk
+            | ComponentKind::Battery
+            | ComponentKind::Sensor
+            | ComponentKind::Fan
+            | ComponentKind::Gpu
+            | ComponentKind::Network
+            | ComponentKind::NetworkInterface
+            | ComponentKind::Gateway
+            | ComponentKind::Wifi
+            | ComponentKind::Service
+            | ComponentKind::Application
+            | ComponentKind::Process
+            | ComponentKind::Security
+            | ComponentKind::Device
+            | ComponentKind::User
+            | ComponentKind::Agent
+            | ComponentKind::Site => false,
+        };
+        shared.then(|| Self { kind: AttributeKind::Part, value: component.to_string() })
+    }
+
+    /// The component that a Problem about this attribute names.
+    pub fn component(&self) -> Option<Component> {
+        let kind = match self.kind {
+            AttributeKind::Part => return self.value.parse().ok(),
+            AttributeKind::Site => ComponentKind::Site,
+            AttributeKind::Switch | AttributeKind::Subnet => ComponentKind::Network,
+            AttributeKind::GatewayMac => ComponentKind::Gateway,
+            AttributeKind::Bssid => ComponentKind::Wifi,
+            AttributeKind::DnsServer => ComponentKind::DnsServer,
+            AttributeKind::VpnGateway => ComponentKind::Vpn,
+            AttributeKind::Software => ComponentKind::Application,
+            AttributeKind::Driver | AttributeKind::BiosVersion | AttributeKind::Model => {
+                ComponentKind::Device
+            }
+            AttributeKind::OsVersion => ComponentKind::Os,
+        };
+        Component::new(kind, self.value.as_str()).ok()
+    }
+
+    /// What is shared, for a person: `the switch sw-3`.
+    pub fn words(&self) -> String {
+        let what = match self.kind {
+            AttributeKind::Part => "",
+            AttributeKind::Site => "the site ",
+            AttributeKind::Switch => "the switch ",
+            AttributeKind::GatewayMac => "the router ",
+            AttributeKind::Subnet => "the network ",
+            AttributeKind::Bssid => "the access point ",
+            AttributeKind::DnsServer => "the DNS server ",
+            AttributeKind::VpnGateway => "the VPN gateway ",
+            AttributeKind::Software => "the program ",
+            AttributeKind::Driver => "the driver ",
+            AttributeKind::OsVersion => "the system version ",
+            AttributeKind::BiosVersion => "the firmware ",
+            AttributeKind::Model => "the model ",
+        };
+        format!("{what}{}", crate::present::clean(&self.value, 120))
+    }
+}
+
+/// The attributes that stand in a device's facts.
+pub(super) fn attributes_of<'a>(
+    facts: &'a Value,
+    site: Option<&'a str>,
+) -> impl Iterator<Item = Attribute> + 'a {
+    let single = [
+        ("switch", AttributeKind::Switch),
+        ("gateway_mac", AttributeKind::GatewayMac),
+        ("subnet", AttributeKind::Subnet),
+        ("bssid", AttributeKind::Bssid),
+        ("dns_server", AttributeKind::DnsServer),
+        ("vpn_gateway", AttributeKind::VpnGateway),
+        ("os_version", AttributeKind::OsVersion),
+        ("bios_version", AttributeKind::BiosVersion),
+        ("model", AttributeKind::Model),
+    ];
+    let named = single.into_iter().filter_map(move |(name, kind)| {
+        let value = facts.get(name)?.as_text().filter(|text| !text.is_empty())?;
+        Some(Attribute { kind, value: value.to_owned() })
+    });
+    let site = site.map(|site| Attribute { kind: AttributeKind::Site, value: site.to_owned() });
+    let versions = [("drivers", AttributeKind::Driver), ("software", AttributeKind::Software)];
+    let versions = versions.into_iter().flat_map(move |(name, kind)| {
+        let map = match facts.get(name) {
+            Some(Value::Map(map)) => Some(map),
+            Some(Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_)) | None => None,
+        };
+        map.into_iter().flatten().filter_map(move |(name, version)| {
+            Some(Attribute { kind, value: format!("{name} {}", version.as_text()?) })
+        })
+    });
+    site.into_iter().chain(named).chain(versions)
+}
+
+/// Findings that can have one cause: same rule, and where it matters the same component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Family {
+    /// The network does not work at all.
+    Outage(RuleCode),
+    /// One rule about the network.
+    Network(RuleCode),
+    /// One rule about one printer.
+    Printer(RuleCode, Component),
+    /// One rule about one program, service or device, by its name.
+    Named(RuleCode, Component),
+    /// One rule about the system.
+    System(RuleCode),
+}
+
+/// Rules that say that a device has no network; they fail together when a switch does.
+const OUTAGE: &[&str] = &["net.link", "net.dhcp", "net.gateway"];
+const SITE_OUTAGE: &str = "net.site_outage";
+
+impl Family {
+    /// The family of a finding; `None` when such a finding is a matter of its own device.
+    pub(super) fn of(entry: &KnowledgeEntry, component: &Component) -> Option<Self> {
+        let rule = entry.code.clone();
+        let family = match entry.category.as_str() {
+            "network" if OUTAGE.contains(&rule.as_str()) => Self::Outage(RuleCode::new(SITE_OUTAGE).ok()?),
+            "network" => Self::Network(rule),
+            "printer" if component.kind == ComponentKind::Printer => Self::Printer(rule, component.clone()),
+            "application" | "service" | "printer" | "peripheral" => Self::Named(rule, component.clone()),
+            "system" | "graphics" | "security" => Self::System(rule),
+            _ => return None,
+        };
+        Some(family)
+    }
+
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::Outage(_))
+    }
+
+    /// Whether the part itself fails, whoever says so.
+    pub(super) fn is_part_itself(&self) -> bool {
+        matches!(self, Self::Printer(..))
+    }
+
+    pub(super) fn may_share(&self, kind: AttributeKind) -> bool {
+        use AttributeKind as A;
+        match self {
+            Self::Outage(_) => {
+                matches!(kind, A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::Driver)
+            }
+            Self::Network(_) => match kind {
+                A::Part | A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::DnsServer => true,
+                A::VpnGateway | A::Driver => true,
+                A::Software | A::OsVersion | A::BiosVersion | A::Model => false,
+            },
+            Self::Printer(..) => kind == A::Part,
+            Self::Named(..) => matches!(kind, A::Site | A::Software | A::Driver | A::OsVersion | A::Model),
+            Self::System(_) => {
+                matches!(kind, A::Site | A::Software | A::Driver | A::OsVersion | A::BiosVersion | A::Model)
+            }
+        }
+    }
+
+    /// So many devices must fail before anything is shared.
+    pub(super) fn fewest(&self, kind: AttributeKind) -> usize {
+        match self {
+            Self::Printer(..) if kind == AttributeKind::Part => 2,
+            Self::Outage(_) | Self::Network(_) | Self::Printer(..) | Self::System(_) => 3,
+            Self::Named(..) => 4,
+        }
+    }
+
+    /// Findings further apart than this have nothing to do with each other.
+    pub(super) fn window(&self) -> Duration {
+        match self {
+            Self::Outage(_) | Self::Network(_) => Duration::from_secs(1800),
+            Self::Printer(..) => Duration::from_secs(7 * 24 * 3600),
+            Self::Named(..) | Self::System(_) => Duration::from_secs(24 * 3600),
+        }
+    }
+
+    /// The rule that a Problem about such findings carries.
+    pub(super) fn rule(&self) -> RuleCode {
+        match self {
+            Self::Outage(rule)
+            | Self::Network(rule)
+            | Self::Printer(rule, _)
+            | Self::Named(rule, _)
+            | Self::System(rule) => rule.clone(),
+        }
+    }
+}

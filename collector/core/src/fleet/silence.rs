@@ -1,0 +1,171 @@
+//! Silence: many devices of one place that stop reporting at the same time, while others go on.
+//!
+//! A device that said that it goes to sleep is not silent. Where nobody reports at all there is nobody to compare
+//! with: then it is the collector or the trace that ended.
+
+use super::attribute::AttributeKind;
+use super::{Act, Attribute, Fleet, Place, significance};
+use firstline_model::{RuleCode, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often silence is looked for.
+const LOOK: Duration = Duration::from_secs(30);
+/// Devices that fell silent within this time did so together.
+const TOGETHER: Duration = Duration::from_secs(180);
+/// The rhythm that is expected of a device that has just begun to report.
+const USUAL: Duration = Duration::from_secs(60);
+/// Slower devices are not missed.
+const SLOWEST: Duration = Duration::from_secs(900);
+/// What arrives this soon after "asleep" was on its way already.
+const STILL_AWAKE: Duration = Duration::from_secs(30);
+/// Fewer devices are no outage.
+const FEWEST: usize = 5;
+const PLACES: [AttributeKind; 5] = [
+    AttributeKind::Site,
+    AttributeKind::Switch,
+    AttributeKind::GatewayMac,
+    AttributeKind::Subnet,
+    AttributeKind::Bssid,
+];
+
+impl Fleet {
+    /// Something was heard of a device.
+    pub fn heard(&mut self, place: Place, at: Timestamp, out: &mut Vec<Act>) {
+        let member = &mut self.members[place.0];
+        let gap = at.since(member.heard);
+        if gap > Duration::ZERO && member.awake && member.silent.is_none() {
+            let blended = member.spacing.saturating_mul(7).saturating_add(gap) / 8;
+            member.spacing = gap.max(blended).min(SLOWEST);
+        }
+        member.heard = member.heard.max(at);
+        if !member.awake && at > member.away_since.plus(STILL_AWAKE) {
+            member.awake = true;
+        }
+        if member.silent.is_some() {
+            self.heard_again(place, out);
+        }
+        if self.next_look.is_none() && self.members.len() > FEWEST {
+            self.next_look = Some(at.plus(LOOK));
+        }
+    }
+
+    pub(super) fn heard_again(&mut self, place: Place, out: &mut Vec<Act>) {
+        self.members[place.0].silent = None;
+        for at in 0..self.groups.len() {
+            if self.groups[at].silent.remove(&place) {
+                let having = self.having.get(&self.groups[at].shared).map_or(0, BTreeSet::len);
+                // The last few of a large place may be off for good.
+                if self.groups[at].silent.len() * 10 <= having {
+                    self.groups[at].silent.clear();
+                }
+                self.end_if_empty(at, out);
+            }
+        }
+    }
+
+    pub(super) fn look_for_silence(&mut self, now: Timestamp, out: &mut Vec<Act>) {
+        if self.next_look.is_none_or(|due| now < due) {
+            return;
+        }
+        self.next_look = Some(now.plus(LOOK));
+        let mut fresh = false;
+        for member in self.members.iter_mut().filter(|member| member.awake && member.silent.is_none()) {
+            let patience = member.spacing.max(USUAL).saturating_mul(2);
+            if now.since(member.heard) > patience {
+                member.silent = Some(member.heard);
+                fresh = true;
+            }
+        }
+        if !fresh {
+            return;
+        }
+        self.join_silent(out);
+        while let Some((shared, places)) = self.silent_together(now) {
+            let Ok(rule) = RuleCode::new("net.site_outage") else { return };
+            let group = self.group(rule.clone(), shared.clone(), None);
+            let since = places.iter().filter_map(|place| self.members[place.0].silent).min().unwrap_or(now);
+            let having = self.having.get(&shared).map_or(0, BTreeSet::len);
+            out.push(Act::Begin { group, rule, shared, since, failing: (places.len(), having) });
+            for place in places {
+                self.groups[group.0].silent.insert(place);
+                out.push(Act::Silent(group, place));
+            }
+            self.join_silent(out);
+        }
+    }
+
+    /// Devices that fell silent at a place that is known to be cut off.
+    fn join_silent(&mut self, out: &mut Vec<Act>) {
+        for at in 0..self.groups.len() {
+            let group = &self.groups[at];
+            if !group.open || group.rule.as_str() != "net.site_outage" {
+                continue;
+            }
+            let late: Vec<Place> = self
+                .having
+                .get(&group.shared)
+                .into_iter()
+                .flatten()
+                .filter(|place| self.members[place.0].silent.is_some() && !group.silent.contains(place))
+                .copied()
+                .collect();
+            for place in late {
+                self.groups[at].silent.insert(place);
+                out.push(Act::Silent(super::GroupId(at), place));
+            }
+        }
+    }
+
+    /// The place that explains the newest silence best.
+    fn silent_together(&self, now: Timestamp) -> Option<(Attribute, Vec<Place>)> {
+        let grouped: BTreeSet<Place> = self
+            .groups
+            .iter()
+            .filter(|group| group.open)
+            .flat_map(|group| group.silent.iter().copied())
+            .collect();
+        let mut silent: BTreeMap<Place, Timestamp> = BTreeMap::new();
+        let mut awake = 0;
+        for (at, member) in self.members.iter().enumerate() {
+            let place = Place(at);
+            match member.silent {
+                Some(since)
+                    if !grouped.contains(&place) && now.since(since) <= TOGETHER.saturating_mul(2) =>
+                {
+                    silent.insert(place, since);
+                    awake += 1;
+                }
+                Some(_) => {}
+                None if member.awake => awake += 1,
+                None => {}
+            }
+        }
+        // Somebody must still be heard.
+        if silent.len() < FEWEST || awake < silent.len() + 2 {
+            return None;
+        }
+        let candidates: BTreeSet<&Attribute> = silent
+            .keys()
+            .flat_map(|place| &self.members[place.0].attributes)
+            .filter(|one| PLACES.contains(&one.kind))
+            .collect();
+        let judged = candidates.iter().filter_map(|one| {
+            let having = self.having.get(*one)?;
+            let with: Vec<Place> = silent.keys().filter(|place| having.contains(place)).copied().collect();
+            let there = having.iter().filter(|place| {
+                let member = &self.members[place.0];
+                member.awake && (member.silent.is_none() || silent.contains_key(place))
+            });
+            let there = there.count();
+            if with.len() < FEWEST || with.len() * 2 < there {
+                return None;
+            }
+            let chance = significance::ln_chance(awake, there, silent.len(), with.len());
+            (chance + (candidates.len() as f64).ln() < significance::LEVEL.ln())
+                .then_some((chance, *one, with))
+        });
+        let best = judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
+        best.map(|(_, one, with)| ((*one).clone(), with))
+    }
+}

@@ -1,0 +1,207 @@
+//! Whole traces in, tickets out: one cause is one ticket, silence of one is nothing, the same trace says the same.
+
+use super::line::Reader;
+use super::output::Output;
+use super::run::Replay;
+use crate::knowledge;
+use serde_json::{Value, json};
+
+/// 2026-01-05T08:00:00Z, a Monday.
+const START: i64 = 1_767_600_000;
+
+/// A trace in the making. Lines are sorted by time when it is played.
+#[derive(Default)]
+struct Trace(Vec<(i64, Value)>);
+
+impl Trace {
+    fn line(&mut self, at: i64, device: &str, mut line: Value) {
+        let time = jiff::Timestamp::from_second(START + at).unwrap().to_string();
+        line["t"] = json!(time);
+        line["device"] = json!(device);
+        self.0.push((at, line));
+    }
+
+    fn sample(&mut self, at: i64, device: &str, component: &str, metric: &str, value: f64) {
+        self.line(at, device, json!({"metric": metric, "component": component, "value": value}));
+    }
+
+    fn facts(&mut self, device: &str, facts: Value) {
+        self.line(0, device, json!({ "facts": facts }));
+    }
+
+    fn play(mut self) -> Vec<Value> {
+        self.0.sort_by_key(|(at, _)| *at);
+        let lines: Vec<String> = self.0.iter().map(|(_, line)| line.to_string()).collect();
+        let first = play(&lines);
+        assert_eq!(first, play(&lines), "the same trace must say the same");
+        let text = String::from_utf8(first).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn play(lines: &[String]) -> Vec<u8> {
+    let rules = knowledge::rules(None).unwrap().without_tests();
+    let mut out = Vec::new();
+    let mut replay = Replay::new(&rules, Output::new(&mut out, true));
+    let reader = Reader::new();
+    for line in lines {
+        let seen = reader.read(line.as_bytes()).unwrap();
+        replay.take(&seen.device, &seen.observation).unwrap().unwrap();
+    }
+    replay.finish().unwrap();
+    out
+}
+
+fn with<'a>(lines: &'a [Value], key: &str, value: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line[key] == *value).collect()
+}
+
+const GATEWAY: &str = "endpoint.network.gateway.reachable";
+
+fn office(trace: &mut Trace, site: &str, count: i64, dead: impl Fn(i64) -> bool, until: i64) {
+    for number in 0..count {
+        let device = format!("{site}-{number}");
+        trace.facts(&device, json!({"site": site, "switch": format!("sw-{site}"), "model": "Latitude 5440"}));
+        for at in (number % 15..until).step_by(15) {
+            trace.sample(at, &device, "gateway/192.0.2.1", GATEWAY, f64::from(u8::from(!dead(at))));
+        }
+    }
+}
+
+#[test]
+fn five_hundred_devices_behind_one_dead_switch_are_one_parent_and_no_ticket_of_their_own() {
+    let mut trace = Trace::default();
+    office(&mut trace, "oslo", 500, |at| (60..300).contains(&at), 600);
+    office(&mut trace, "bergen", 40, |_| false, 600);
+    let lines = trace.play();
+    let opened = with(&lines, "transition", "opened");
+    assert_eq!(opened.len(), 1, "{:?}", &opened[..opened.len().min(5)]);
+    assert_eq!(opened[0]["kind"], "problem");
+    assert_eq!(
+        (&opened[0]["rule"], &opened[0]["component"]),
+        (&json!("net.site_outage"), &json!("site/oslo"))
+    );
+    assert_eq!(opened[0]["device"], Value::Null);
+    let member = |line: &&Value| line["parent"] == opened[0]["ticket"] && line["suppressed"].is_string();
+    assert_eq!(lines.iter().filter(member).count(), 500);
+    assert_eq!(with(&lines, "transition", "resolved").len(), 1, "the parent resolves when they do");
+}
+
+#[test]
+fn a_printer_that_stops_for_many_is_one_problem_with_children_and_late_ones_join() {
+    let mut trace = Trace::default();
+    for number in 0..6 {
+        let device = format!("pc-{number}");
+        trace.facts(&device, json!({"site": "oslo"}));
+        // The last one looks at the printer ten minutes later than the others.
+        let from = if number == 5 { 600 } else { number * 7 };
+        for at in (from..3000).step_by(60) {
+            let state = if (60..1500).contains(&at) { 5.0 } else { 3.0 };
+            trace.sample(at, &device, "printer/9f2c", "endpoint.printer.state", state);
+        }
+    }
+    let lines = trace.play();
+    let problems = with(&lines, "kind", "problem");
+    assert_eq!(problems[0]["transition"], "opened");
+    assert_eq!(
+        (&problems[0]["rule"], &problems[0]["component"]),
+        (&json!("prn.stopped"), &json!("printer/9f2c"))
+    );
+    let opened = with(&lines, "transition", "opened");
+    let children = opened.iter().filter(|line| line["kind"] == "incident").count();
+    assert_eq!(children, 6, "{opened:?}");
+    for device in 0..6 {
+        let device = json!(format!("pc-{device}"));
+        let child =
+            lines.iter().any(|line| line["device"] == device && line["parent"] == problems[0]["ticket"]);
+        assert!(child, "{device} has no parent: {lines:?}");
+    }
+    assert_eq!(problems.last().unwrap()["transition"], "resolved");
+}
+
+/// Two sites of twenty that report once a minute; the first one is quiet from 20 to 40 minutes.
+fn two_sites(trace: &mut Trace, comes_back: bool) {
+    for (site, quiet_from, quiet_until) in [("oslo", 1200, 2400), ("bergen", 4000, 4000)] {
+        for number in 0..20 {
+            let device = format!("{site}-{number}");
+            trace.facts(&device, json!({ "site": site }));
+            for at in (number..3600).step_by(60) {
+                if at < quiet_from || (at >= quiet_until && comes_back) {
+                    trace.sample(at, &device, "cpu/0", "system.cpu.utilization", 0.1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_site_that_falls_silent_while_others_report_is_one_ticket() {
+    let mut trace = Trace::default();
+    two_sites(&mut trace, true);
+    let lines = trace.play();
+    let opened = with(&lines, "transition", "opened");
+    assert_eq!(opened.len(), 1, "{lines:?}");
+    assert_eq!(
+        (&opened[0]["rule"], &opened[0]["component"]),
+        (&json!("net.site_outage"), &json!("site/oslo"))
+    );
+    assert_eq!(with(&lines, "rule", "agent.silent").len(), 20);
+    assert_eq!(with(&lines, "transition", "resolved").len(), 1);
+}
+
+#[test]
+fn laptops_that_go_to_sleep_together_are_nothing() {
+    let mut trace = Trace::default();
+    two_sites(&mut trace, false);
+    for number in 0..20 {
+        trace.line(1201, &format!("oslo-{number}"), json!({"presence": "asleep"}));
+    }
+    assert_eq!(trace.play(), Vec::<Value>::new());
+}
+
+#[test]
+fn faults_that_only_happen_at_the_same_time_have_no_parent() {
+    let mut trace = Trace::default();
+    for number in 0..60 {
+        let device = format!("pc-{number}");
+        trace.facts(&device, json!({"site": format!("site-{}", number % 6), "model": "Latitude 5440"}));
+        for at in (0..900).step_by(15) {
+            let answers = f64::from(u8::from(number >= 4 || at < 60));
+            trace.sample(at, &device, "gateway/192.0.2.1", GATEWAY, answers);
+        }
+    }
+    let lines = trace.play();
+    assert_eq!(with(&lines, "kind", "problem").len(), 0, "{lines:?}");
+    assert_eq!(with(&lines, "transition", "opened").len(), 4);
+}
+
+#[test]
+fn a_crash_that_comes_with_a_driver_version_names_the_driver() {
+    let mut trace = Trace::default();
+    for number in 0..60 {
+        let device = format!("pc-{number}");
+        let version = if number < 8 { "31.0" } else { "30.2" };
+        let drivers = json!({"igfx": version, "e1000e": "3.1"});
+        trace.facts(&device, json!({"site": format!("site-{}", number % 5), "drivers": drivers}));
+        for at in (0..20_000).step_by(600) {
+            trace.sample(at, &device, "cpu/0", "system.cpu.utilization", 0.1);
+        }
+        for crash in 0..2 {
+            if number < 8 {
+                let crashed = json!({
+                    "event": "endpoint.os.unexpected_restart",
+                    "component": "os/0",
+                    "attrs": {"cause": "bugcheck"},
+                });
+                trace.line(601 + number * 300 + crash * 3600, &device, crashed);
+            }
+        }
+    }
+    let lines = trace.play();
+    let problems = with(&lines, "kind", "problem");
+    assert_eq!(
+        (&problems[0]["rule"], &problems[0]["component"]),
+        (&json!("os.crash"), &json!("device/igfx 31.0"))
+    );
+    assert_eq!(problems.iter().filter(|line| line["transition"] == "opened").count(), 1);
+}
