@@ -5,6 +5,7 @@
 
 mod diagnostics;
 mod ledger;
+mod renewal;
 mod unspooled;
 
 use crate::cli::{Cli, RunArgs};
@@ -25,8 +26,9 @@ use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
 use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
+use renewal::{Lineage, Renewal};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +103,10 @@ async fn serve(
     };
     private_file::ensure_folder(&start.state_dir)?;
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
+    let lineage = Lineage::load(data, &identity.device_id);
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?;
+    agent.home = Some(data.to_owned());
+    agent.lineage.continue_from(lineage);
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
     agent.take(Collected {
         observations: vec![
@@ -139,6 +144,10 @@ pub struct Agent {
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
     refused: Option<String>,
+    /// The data folder, where there is one.
+    home: Option<PathBuf>,
+    lineage: Lineage,
+    renewal: Renewal,
 }
 
 impl Agent {
@@ -163,6 +172,9 @@ impl Agent {
         }
         Ok(Self {
             last_housekeeping: clock.read().awake,
+            home: None,
+            lineage: Lineage::begin(random()?),
+            renewal: Renewal::default(),
             clock,
             random,
             network,
@@ -265,7 +277,9 @@ impl Agent {
             match event {
                 Event::Connect => {
                     self.streams += 1;
-                    let hello = uplink::hello(&self.sender.hello(), self.clock.wall(), self.policy.revision);
+                    let mut hello =
+                        uplink::hello(&self.sender.hello(), self.clock.wall(), self.policy.revision);
+                    hello.lineage = Some(self.lineage.next_hello());
                     let (network, identity) = (Arc::clone(&self.network), Arc::clone(&self.identity));
                     self.stream =
                         Some(Stream::open(self.streams, network, identity, hello, self.happened.0.clone()));
@@ -368,8 +382,11 @@ impl Agent {
                     self.disconnected();
                 }
             }
+            Happened::Renewed(renewed) => self.renewed(*renewed),
             Happened::Message(message) => match message.message {
-                Some(v1::collector_message::Message::Welcome(welcome)) => match uplink::welcome(&welcome) {
+                Some(v1::collector_message::Message::Welcome(welcome)) => match uplink::welcome(&welcome)
+                    .and_then(|delivery| self.keep_place(&welcome).map(|()| delivery))
+                {
                     Ok(welcome) => {
                         tracing::info!(credit = welcome.credit, "stream to the collector is open");
                         self.sender.handle_connected(&welcome, self.tick());
@@ -386,8 +403,12 @@ impl Agent {
                 Some(v1::collector_message::Message::Refusal(refusal)) => {
                     tracing::warn!(reason = ?refusal.reason(), text = refusal.text, "the collector refused the stream");
                     self.sender.handle_refusal(uplink::refusal(&refusal), self.tick());
+                    if refusal.reason() == v1::RefusalReason::Expired {
+                        self.renew();
+                    }
                 }
                 Some(v1::collector_message::Message::Directive(directive)) => self.obey(directive),
+                Some(v1::collector_message::Message::Trust(trust)) => self.take_trust(trust),
                 // A newer collector may say things that this version does not know.
                 None => tracing::debug!("the collector sent a message that this version does not know"),
             },

@@ -12,6 +12,7 @@ use firstline_delivery::{EpochMark, EpochOffer, Hello, Refusal, Welcome};
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use firstline_proto::{limits, v1};
 use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, KeyPair};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) enum Happened {
     /// A message came.
     Message(Box<v1::CollectorMessage>),
+    /// A renewal ended, with what the collector gave.
+    Renewed(Box<Result<v1::RenewResponse>>),
     /// The stream is over.
     Ended {
         /// Which stream, so that the end of an old one is not taken for the end of the present one.
@@ -137,6 +140,24 @@ async fn drive(
         }
     }
     Ok(())
+}
+
+/// Asks for a new certificate for the key of this identity, showing the present one.
+pub(crate) async fn renew(network: Arc<dyn Network>, identity: Arc<Identity>) -> Result<v1::RenewResponse> {
+    let key = KeyPair::from_pem(&identity.private_key)
+        .context("this device's key is damaged; enroll again with --replace")?;
+    let request = CertificateParams::default()
+        .serialize_request(&key)
+        .context("cannot make the certificate signing request")?;
+    let collector = identity.collector.clone();
+    let channel = channel_over(&collector, move || {
+        let (network, identity) = (Arc::clone(&network), Arc::clone(&identity));
+        async move { network.connect(&identity).await }
+    })
+    .await?;
+    let request = v1::RenewRequest { certificate_signing_request: request.der().to_vec() };
+    let answer = v1::enrollment_client::EnrollmentClient::new(channel).renew(request).await;
+    Ok(answer.map_err(explain)?.into_inner())
 }
 
 /// One HTTP/2 connection to `collector` with this TLS configuration.
@@ -242,6 +263,7 @@ pub(crate) fn hello(hello: &Hello, now: Timestamp, policy_revision: u64) -> v1::
         sent_at_ms: now.as_millis(),
         epochs: hello.epochs.iter().map(offer).collect(),
         policy_revision,
+        lineage: None,
     }
 }
 
@@ -264,6 +286,7 @@ pub(crate) fn refusal(message: &v1::Refusal) -> Refusal {
         v1::RefusalReason::Busy
         | v1::RefusalReason::Revoked
         | v1::RefusalReason::Version
+        | v1::RefusalReason::Expired
         | v1::RefusalReason::Protocol
         | v1::RefusalReason::Unspecified => {
             Refusal::Busy { retry_after: Duration::from_secs(u64::from(message.retry_after_s)) }

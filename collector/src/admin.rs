@@ -197,6 +197,21 @@ pub(crate) fn device(data: &Path, command: &DeviceCommand) -> Result<ExitCode> {
     match command {
         DeviceCommand::List { json } => with_store(data, async |store| list(&store, *json).await)?,
         DeviceCommand::Revoke { id } => set_status(data, id, DeviceStatus::Revoked, "device.revoke")?,
+        DeviceCommand::Release { id } => {
+            let device = DeviceId::new(id)?;
+            // The chain of its streams begins anew: which of its places is the true one cannot be known.
+            with_store(data, async |store| {
+                let kept = store.identity(&device).await.context("the device cannot be read")?.lineage;
+                if kept.is_some() {
+                    store
+                        .move_lineage(&device, kept.as_ref(), None)
+                        .await
+                        .context("the device cannot be changed")?;
+                }
+                Ok(())
+            })?;
+            set_status(data, id, DeviceStatus::Active, "device.release")?;
+        }
         DeviceCommand::Retire { id } => set_status(data, id, DeviceStatus::Retired, "device.retire")?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,10 @@
 //! Of a signing request only the public key is used: names, extensions and wishes in it are ignored, so a request
 //! cannot ask for more than a device gets.
 
+pub(crate) mod rotation;
+pub(crate) mod tls;
+mod verifier;
+
 use crate::{clock, private, secret};
 use anyhow::{Context, Result, bail};
 use firstline_model::{DeviceId, Timestamp};
@@ -17,23 +21,39 @@ use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
-/// How long a device certificate is valid. Renewed long before.
+/// How long a device certificate is valid unless told otherwise. Renewed at half of it.
 pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(30 * DAY);
 /// How long the authority is valid.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY);
-/// How long a server certificate is valid; a new one is made at each start.
-const SERVER_LIFETIME: Duration = Duration::from_secs(397 * DAY);
+/// How long a server certificate is valid; a new one is made at each start and long before the end of this.
+pub(crate) const SERVER_LIFETIME: Duration = Duration::from_secs(397 * DAY);
 /// Certificates begin this long in the past, for devices whose clock is behind.
 const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
 const DAY: u64 = 24 * 3600;
+
+/// Where the authorities lie in the data folder.
+pub(crate) const FOLDER: &str = "authority";
+const KEY: &str = "key.pem";
+const CERTIFICATE: &str = "certificate.pem";
 
 /// The name that agents expect in the server's certificate.
 pub(crate) const COLLECTOR_NAME: &str = "firstline-collector";
 /// Device names in certificates begin with this.
 const DEVICE_URI: &str = "urn:firstline:device:";
 
-/// The authority with its key.
+/// The authorities of a data folder. Outside of a rotation there is one; during it, the new one stands beside the old
+/// one, which goes on to sign the collector's own certificates until every device trusts the new one.
 pub(crate) struct Authority {
+    /// Signs the collector's own certificates; agents that know only one authority know this one.
+    server: Signer,
+    /// The one that a rotation prepared.
+    next: Option<Signer>,
+    /// Whether device certificates come from `next`.
+    is_next_active: bool,
+}
+
+/// One authority with its key.
+struct Signer {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -57,25 +77,28 @@ pub(crate) struct ServerIdentity {
     pub key: PrivateKeyDer<'static>,
 }
 
-impl Authority {
-    /// Reads the authority of this data folder, or makes it. The key is 0600 in a folder 0700.
-    pub(crate) fn open(data: &Path) -> Result<Self> {
-        let folder = data.join("authority");
-        let (key_path, certificate_path) = (folder.join("key.pem"), folder.join("certificate.pem"));
-        if certificate_path.exists() {
-            let key = std::fs::read_to_string(&key_path).with_context(|| {
-                format!("cannot read {}; without it no device can be enrolled", key_path.display())
-            })?;
-            let pem = std::fs::read_to_string(&certificate_path)
-                .with_context(|| format!("cannot read {}", certificate_path.display()))?;
-            let key =
-                KeyPair::from_pem(&key).with_context(|| format!("{} is damaged", key_path.display()))?;
-            let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
-                .with_context(|| format!("{} is damaged", certificate_path.display()))?;
-            let issuer = Issuer::from_ca_cert_der(&certificate, key)
-                .with_context(|| format!("{} is not an authority", certificate_path.display()))?;
-            return Ok(Self { certificate, issuer });
+impl Signer {
+    /// Reads the pair in this folder.
+    fn open(folder: &Path) -> Result<Self> {
+        let (key_path, certificate_path) = (folder.join(KEY), folder.join(CERTIFICATE));
+        let key = std::fs::read_to_string(&key_path).with_context(|| {
+            format!("cannot read {}; without it no device can be enrolled", key_path.display())
+        })?;
+        let pem = std::fs::read_to_string(&certificate_path)
+            .with_context(|| format!("cannot read {}", certificate_path.display()))?;
+        let key = KeyPair::from_pem(&key).with_context(|| format!("{} is damaged", key_path.display()))?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+            .with_context(|| format!("{} is damaged", certificate_path.display()))?;
+        if !is_key_of(&certificate, &key)? {
+            bail!("{} is not the key of {}", key_path.display(), certificate_path.display());
         }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .with_context(|| format!("{} is not an authority", certificate_path.display()))?;
+        Ok(Self { certificate, issuer })
+    }
+
+    /// Makes a pair in this folder, which becomes closed to others.
+    fn create(folder: &Path) -> Result<()> {
         let key =
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make the authority's key")?;
         let mut params = CertificateParams::default();
@@ -86,27 +109,84 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, AUTHORITY_LIFETIME)?;
         let certificate = params.self_signed(&key).context("cannot make the authority's certificate")?;
-        private::create_folder(&folder)?;
-        private::create_file(&key_path, &key.serialize_pem())?;
+        private::create_folder(folder)?;
+        private::create_file(&folder.join(KEY), &key.serialize_pem())?;
         // The certificate comes last: its presence says that the key is there.
-        private::create_file(&certificate_path, &certificate.pem())?;
-        let certificate = certificate.der().clone();
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the new authority cannot issue")?;
-        Ok(Self { certificate, issuer })
+        private::create_file(&folder.join(CERTIFICATE), &certificate.pem())
     }
 
-    /// The authority's own certificate, DER.
-    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-
-    /// SHA-256 of the authority's certificate in hexadecimal, for enrollment addresses.
-    pub(crate) fn fingerprint(&self) -> String {
+    fn fingerprint(&self) -> String {
         secret::hex(&secret::digest(&self.certificate))
     }
 
-    /// Issues a device certificate: clientAuth, not an authority, exactly one name, 30 days.
-    pub(crate) fn issue(&self, request: &[u8], device: &DeviceId) -> Result<Leaf> {
+    fn expires_at(&self) -> Result<Timestamp> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&self.certificate)
+            .context("the authority's certificate cannot be read")?;
+        Ok(Timestamp::from_millis(parsed.validity().not_after.timestamp().saturating_mul(1000)))
+    }
+}
+
+/// Whether an authority is to be replaced soon: 60 days before its end, so that it can be planned.
+pub(crate) fn is_near_its_end(end: Timestamp, now: Timestamp) -> bool {
+    end.since(now) < Duration::from_secs(60 * DAY)
+}
+
+fn is_key_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<bool> {
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).context("an authority's certificate is damaged")?;
+    Ok(*parsed.public_key().subject_public_key.data == *key.public_key_raw())
+}
+
+impl Authority {
+    /// Reads the authorities of this data folder, or makes the first one. Keys are 0600 in folders 0700.
+    pub(crate) fn open(data: &Path) -> Result<Self> {
+        let folder = data.join(FOLDER);
+        if !folder.join(CERTIFICATE).exists() {
+            Signer::create(&folder)?;
+        }
+        rotation::finish_retirement(&folder)?;
+        let next = folder.join(rotation::NEXT);
+        let (next, is_next_active) = if next.join(CERTIFICATE).exists() {
+            (Some(Signer::open(&next)?), next.join(rotation::ACTIVE).exists())
+        } else {
+            (None, false)
+        };
+        Ok(Self { server: Signer::open(&folder)?, next, is_next_active })
+    }
+
+    /// SHA-256 in hexadecimal of the authority that signs the collector's own certificate, for enrollment addresses.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.server.fingerprint()
+    }
+
+    fn issuing(&self) -> &Signer {
+        self.next.as_ref().filter(|_| self.is_next_active).unwrap_or(&self.server)
+    }
+
+    /// SHA-256 in hexadecimal of the authority that device certificates come from.
+    pub(crate) fn issuing_fingerprint(&self) -> String {
+        self.issuing().fingerprint()
+    }
+
+    /// Whom agents are to trust, the one that issues first. DER.
+    pub(crate) fn trusted(&self) -> Vec<CertificateDer<'static>> {
+        let mut trusted = vec![self.issuing().certificate.clone()];
+        for signer in [Some(&self.server), self.next.as_ref()].into_iter().flatten() {
+            if !trusted.contains(&signer.certificate) {
+                trusted.push(signer.certificate.clone());
+            }
+        }
+        trusted
+    }
+
+    /// Every authority in use with its fingerprint and its end.
+    pub(crate) fn ends(&self) -> Result<Vec<(String, Timestamp)>> {
+        let all = [Some(&self.server), self.next.as_ref()].into_iter().flatten();
+        all.map(|signer| Ok((signer.fingerprint(), signer.expires_at()?))).collect()
+    }
+
+    /// Issues a device certificate: clientAuth, not an authority, exactly one name.
+    pub(crate) fn issue(&self, request: &[u8], device: &DeviceId, lifetime: Duration) -> Result<Leaf> {
         check_key(request)?;
         let request = CertificateSigningRequestDer::from(request.to_vec());
         let request = CertificateSigningRequestParams::from_der(&request)
@@ -122,13 +202,13 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        set_validity(&mut params, LEAF_LIFETIME)?;
+        set_validity(&mut params, lifetime)?;
         let certificate = params
-            .signed_by(&request.public_key, &self.issuer)
+            .signed_by(&request.public_key, &self.issuing().issuer)
             .context("cannot issue the device's certificate")?;
         let der = certificate.der().to_vec();
         let fingerprint = secret::hex(&secret::digest(&der));
-        Ok(Leaf { der, fingerprint, not_after: clock::now().plus(LEAF_LIFETIME) })
+        Ok(Leaf { der, fingerprint, not_after: clock::now().plus(lifetime) })
     }
 
     /// Makes a server certificate for this start.
@@ -143,9 +223,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         set_validity(&mut params, SERVER_LIFETIME)?;
-        let leaf = params.signed_by(&key, &self.issuer).context("cannot issue the server's certificate")?;
+        let leaf =
+            params.signed_by(&key, &self.server.issuer).context("cannot issue the server's certificate")?;
         Ok(ServerIdentity {
-            chain: vec![leaf.der().clone(), self.certificate.clone()],
+            chain: vec![leaf.der().clone(), self.server.certificate.clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         })
     }
@@ -228,7 +309,7 @@ mod tests {
             params.subject_alt_names = vec![SanType::URI("urn:firstline:device:other".try_into().unwrap())];
         });
         for request in [request(|_| {}), greedy] {
-            let Ok(leaf) = authority.issue(&request, &device) else { continue };
+            let Ok(leaf) = authority.issue(&request, &device, LEAF_LIFETIME) else { continue };
             let der = CertificateDer::from(leaf.der);
             assert_eq!(device_of(&der).unwrap(), device);
             let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
@@ -244,11 +325,11 @@ mod tests {
         let authority = Authority::open(folder.path()).unwrap();
         let device = DeviceId::new("7c1d").unwrap();
         let good = request(|_| {});
-        assert!(authority.issue(b"", &device).is_err());
+        assert!(authority.issue(b"", &device, LEAF_LIFETIME).is_err());
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x41;
-            if let Ok(leaf) = authority.issue(&bad, &device) {
+            if let Ok(leaf) = authority.issue(&bad, &device, LEAF_LIFETIME) {
                 assert_eq!(device_of(&CertificateDer::from(leaf.der)).unwrap(), device);
             }
         }

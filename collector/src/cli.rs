@@ -44,6 +44,9 @@ pub(crate) enum Command {
     Knowledge(knowledge::KnowledgeCommand),
     /// Play a recorded trace through the rules: which tickets, when, and why none
     Replay(ReplayArgs),
+    /// The authority that certificates come from
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// Find out why the collector does not work
     Doctor(OutputArgs),
 }
@@ -62,6 +65,9 @@ pub(crate) struct ServeArgs {
     /// Further names and addresses under which browsers reach this collector, for its certificate
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
+    /// How long device certificates are valid, 10s to 90d; they are renewed at half of it
+    #[arg(long, default_value = "30d", value_name = "TIME", value_parser = parse_lifetime)]
+    pub certificate_lifetime: std::time::Duration,
     /// The log filter
     #[arg(long, env = "FIRSTLINE_LOG", default_value = "info", value_name = "LEVEL")]
     pub log: String,
@@ -142,6 +148,11 @@ pub(crate) enum DeviceCommand {
         /// The device's id
         id: String,
     },
+    /// Let a device in again that was in quarantine, once only one machine has its identity
+    Release {
+        /// The device's id
+        id: String,
+    },
     /// Take a device out of service; its stream is cut
     Retire {
         /// The device's id
@@ -159,6 +170,28 @@ pub(crate) struct ReplayArgs {
     /// Print JSON, one object a line
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorityCommand {
+    /// Replace the authority step by step while everything runs; can be interrupted and called again
+    Rotate {
+        /// Make only the next step
+        #[arg(long)]
+        step: bool,
+        /// How long agents get to know the new authority before it issues
+        #[arg(long, default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
+        overlap: std::time::Duration,
+        /// Retire the old authority although devices hold its certificates; they must be enrolled again
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell how far a rotation is, and how many devices hold certificates of which authority
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +222,15 @@ impl From<RoleName> for Role {
             RoleName::Manager => Self::Manager,
             RoleName::Admin => Self::Admin,
         }
+    }
+}
+
+fn parse_lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let lifetime = parse_duration(text)?;
+    match lifetime.as_secs() {
+        // A shorter one would be renewed all the time, a longer one is of use to a thief for too long.
+        10..=7_776_000 => Ok(lifetime),
+        _ => Err("it must be between 10 s and 90 d".to_owned()),
     }
 }
 

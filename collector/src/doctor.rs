@@ -1,8 +1,9 @@
 //! `doctor`: why the collector does not work, as a list of what was looked at and what to do.
 #![expect(clippy::print_stdout, reason = "the command's answer to the person who called it")]
 
-use crate::authority::Authority;
+use crate::authority::{self, Authority};
 use crate::cli::OutputArgs;
+use crate::clock;
 use crate::knowledge::{self, Knowledge};
 use crate::private;
 use crate::serve::{Listeners, open_store};
@@ -57,7 +58,13 @@ fn authority(data: &Path) -> Result<String> {
         bail!("there is none yet; start the collector once (serve)");
     }
     private::check_closed(&data.join("authority/key.pem"))?;
-    Ok(format!("sha256:{}", Authority::open(data)?.fingerprint()))
+    let authority = Authority::open(data)?;
+    for (fingerprint, end) in authority.ends()? {
+        if authority::is_near_its_end(end, clock::now()) {
+            bail!("sha256:{fingerprint} ends at {end}; replace it: firstline-collector authority rotate");
+        }
+    }
+    Ok(format!("sha256:{}", authority.fingerprint()))
 }
 
 fn store(data: &Path) -> Result<String> {

@@ -8,6 +8,7 @@
 
 pub(crate) mod device;
 pub(crate) mod enroll;
+pub(crate) mod identity;
 pub mod listener;
 pub(crate) mod policy;
 pub mod registry;

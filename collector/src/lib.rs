@@ -12,10 +12,12 @@ pub mod ingest;
 pub mod knowledge;
 mod private;
 mod replay;
+mod rotate;
 mod secret;
 mod serve;
 mod site;
 pub mod telemetry;
+mod trust;
 pub mod untrusted;
 mod web;
 
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
                 .map_err(anyhow::Error::from)
         }
         Command::Replay(args) => replay::command(args),
+        Command::Authority(command) => rotate::command(&cli.data, command),
         Command::Doctor(args) => doctor::command(&cli.data, args),
     };
     match done {

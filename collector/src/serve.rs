@@ -1,15 +1,17 @@
 //! `serve`: the order of start and of drain.
 #![expect(clippy::print_stdout, reason = "the lines that say where the collector listens are its interface")]
 
-use crate::authority::{Authority, COLLECTOR_NAME};
+use crate::authority::Authority;
 use crate::cli::ServeArgs;
 use crate::ingest::enroll::Enroller;
+use crate::ingest::identity::say_conflict;
 use crate::ingest::listener::{self, Kind};
 use crate::ingest::registry::{EndReason, Notice, Registry};
 use crate::ingest::session::Sessions;
 use crate::ingest::worker::{self, Changed, Ingest, Work};
 use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
+use crate::trust::{self, Identities};
 use crate::web::{self, WebContext};
 use crate::{clock, private, secret, site};
 use anyhow::{Context, Result, bail};
@@ -20,8 +22,6 @@ use firstline_collector_store::{Store, engines};
 use firstline_proto::limits;
 use firstline_proto::v1::enrollment_server::EnrollmentServer;
 use firstline_proto::v1::session_server::SessionServer;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -98,7 +98,7 @@ pub(crate) fn open_store(data: &Path, engine: &str) -> Result<Arc<dyn Store>> {
 
 async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
     let store = open_store(data, &args.store)?;
-    let authority = Arc::new(Authority::open(data)?);
+    let authority = Authority::open(data)?;
     let knowledge =
         Arc::new(Knowledge::open(&data.join(knowledge::FOLDER)).context("the rule pack is refused")?);
     for problem in knowledge.problems().iter() {
@@ -137,22 +137,48 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
     );
 
     let names = certificate_names(args, &listeners);
-    let agent_tls = agent_tls(&authority)?;
-    let web_tls = web_tls(&authority, &names)?;
+    let lifetime = args.certificate_lifetime;
+    let identities = Identities::new(authority, &names)?;
+    ingest.set_trust(identities.trust(lifetime));
     let grpc = tonic::service::Routes::new(
         SessionServer::new(Sessions::new(Arc::clone(&ingest)))
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES),
     )
     .add_service(
-        EnrollmentServer::new(Enroller::new(Arc::clone(&store), Arc::clone(&authority), clock))
-            .max_decoding_message_size(64 << 10),
+        EnrollmentServer::new(Enroller::new(
+            Arc::clone(&store),
+            Arc::clone(&identities.authority),
+            lifetime,
+            clock,
+        ))
+        .max_decoding_message_size(64 << 10),
     )
     .into_axum_router();
     let pages = pages(&store, &knowledge, &ingest, &figures, changes);
     let mut tasks = vec![
-        tokio::spawn(listener::serve(Kind::Agents, agents, agent_tls, grpc, stop.clone())),
-        tokio::spawn(listener::serve(Kind::Web, web_listener, web_tls, pages, stop.clone())),
+        tokio::spawn(listener::serve(
+            Kind::Agents,
+            agents,
+            Arc::clone(&identities.agents),
+            grpc,
+            stop.clone(),
+        )),
+        tokio::spawn(listener::serve(
+            Kind::Web,
+            web_listener,
+            Arc::clone(&identities.web),
+            pages,
+            stop.clone(),
+        )),
+        tokio::spawn(trust::follow(
+            data.to_owned(),
+            names,
+            lifetime,
+            identities,
+            Arc::clone(&ingest),
+            stop.clone(),
+        )),
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
         tokio::spawn(prune(Arc::clone(&store), stop.clone())),
         worker,
@@ -197,42 +223,6 @@ fn certificate_names(args: &ServeArgs, listeners: &Listeners) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// For agents: TLS 1.3, a client certificate of our authority is verified when there is one (enrollment has none).
-fn agent_tls(authority: &Authority) -> Result<Arc<ServerConfig>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone()).context("the authority's certificate cannot be used")?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .allow_unauthenticated()
-        .build()
-        .context("client certificates cannot be verified")?;
-    let identity = authority.server_identity(&[COLLECTOR_NAME.to_owned()])?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .context("this build has no TLS 1.3")?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)
-        .context("the server's certificate cannot be used")?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// For browsers: no client certificates, so an agent's certificate is worth nothing there.
-fn web_tls(authority: &Authority, names: &[String]) -> Result<Arc<ServerConfig>> {
-    let identity = authority.server_identity(names)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .context("this build has no TLS 1.3")?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain, identity.key)
-        .context("the web certificate cannot be used")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 fn pages(
@@ -284,7 +274,7 @@ async fn follow_status(ingest: Arc<Ingest>, mut stop: watch::Receiver<bool>) {
                 for (revision, device, status) in &changes {
                     since = since.max(*revision);
                     match status {
-                        DeviceStatus::Active => {}
+                        DeviceStatus::Active => say_conflict(&ingest, device, false).await,
                         DeviceStatus::Revoked | DeviceStatus::Retired | DeviceStatus::Quarantined => {
                             tracing::info!(device = %device, status = status.as_str(), "cutting the device's stream");
                             ingest.registry.tell(device, Notice::End(EndReason::Revoked));

@@ -1,7 +1,7 @@
 //! The doors of this program through which bytes come that somebody else may have chosen, one function each, for the
 //! fuzz targets. What comes over the agents' stream has its doors in `firstline-proto`.
 
-use crate::authority::Authority;
+use crate::authority::{self, Authority};
 use crate::knowledge;
 use crate::web::{self, WebContext};
 use axum::body::Body;
@@ -42,7 +42,10 @@ impl SigningDesk {
     /// When the request is refused.
     pub fn sign(&self, request: &[u8], device: &str) -> Result<Vec<u8>, String> {
         let device = DeviceId::new(device).map_err(|error| error.to_string())?;
-        self.0.issue(request, &device).map(|leaf| leaf.der).map_err(|error| format!("{error:#}"))
+        self.0
+            .issue(request, &device, authority::LEAF_LIFETIME)
+            .map(|leaf| leaf.der)
+            .map_err(|error| format!("{error:#}"))
     }
 }
 

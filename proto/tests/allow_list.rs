@@ -12,12 +12,20 @@ const ALLOWED: &[&str] = &[
     "CollectorMessage.directive",
     "CollectorMessage.welcome",
     "CollectorMessage.refusal",
+    // Certificates to trust, kept in the agent's one identity file: it names no command, no path and no address. Only the
+    // collector that the agent trusts already can send them.
+    "CollectorMessage.trust",
+    "Trust.authorities",
+    "Trust.renew",
     "Refusal.reason",
     "Refusal.retry_after_s",
     "Refusal.text",
     "Welcome.credit",
     "Welcome.marks",
     "Welcome.sent_at_ms",
+    // A number and 16 random bytes, kept in one file of a fixed name and sent back.
+    "Welcome.generation",
+    "Welcome.token",
     "EpochMark.epoch",
     "EpochMark.through_seq",
     "Ack.credit",
@@ -52,10 +60,12 @@ const ALLOWED: &[&str] = &[
     "EnrollResponse.authorities",
     "EnrollResponse.certificate",
     "EnrollResponse.device_id",
+    "RenewResponse.authorities",
+    "RenewResponse.certificate",
 ];
 
 /// What the agent receives begins at these messages.
-const ROOTS: &[&str] = &["CollectorMessage", "EnrollResponse"];
+const ROOTS: &[&str] = &["CollectorMessage", "EnrollResponse", "RenewResponse"];
 
 #[test]
 fn the_collector_can_send_nothing_that_the_list_does_not_name() {

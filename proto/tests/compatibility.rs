@@ -95,6 +95,7 @@ fn write_specimens(folder: &Path) {
         sent_at_ms: 1_767_603_300_000,
         epochs: vec![v1::EpochOffer { epoch: epoch.clone(), first_unacked: 41, next: 42 }],
         policy_revision: 3,
+        lineage: None,
     };
     let agent = |message| v1::AgentMessage { message: Some(message) }.encode_to_vec();
     let collector = |message| v1::CollectorMessage { message: Some(message) }.encode_to_vec();

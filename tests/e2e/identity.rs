@@ -10,6 +10,7 @@ use firstline_tests::wait::{never, seconds, until};
 use firstline_tests::{Agent, Collector};
 use std::path::Path;
 use tonic::Code;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A record that would be conspicuous if it were stored.
 fn forged() -> Vec<u8> {
@@ -144,6 +145,23 @@ fn r2_no_rpc_lets_a_device_speak_for_another() {
                     assert!(codes.contains(&refused.code()), "{rpc}, {what}: {refused:?}");
                 }
                 assert_eq!(identities(), devices, "a pretender became a device");
+            }
+            "Enrollment.Renew" => {
+                for (what, stranger) in pretenders(&own, name) {
+                    let refused = stranger.renews(collector.agents()).unwrap_err();
+                    let codes = [Code::PermissionDenied, Code::Unimplemented];
+                    assert!(codes.contains(&refused.code()), "{rpc}, {what}: {refused:?}");
+                }
+                let bare = Stranger::without_certificate(&own).renews(collector.agents()).unwrap_err();
+                assert_eq!(bare.code(), Code::Unauthenticated, "{rpc}");
+                // Who asks without a foreign name gets a certificate of its own.
+                let answer = Stranger::with_identity(&own).renews(collector.agents()).unwrap();
+                let (_, leaf) = X509Certificate::from_der(&answer.certificate).unwrap();
+                assert_eq!(leaf.subject().to_string(), format!("CN={}", own.device_id));
+                let renewed = format!(
+                    "SELECT count(*) FROM audit WHERE action = 'device.renew' AND subject = '{name}'"
+                );
+                assert_eq!(number(&database, &renewed), 0, "a pretender renewed the other's certificate");
             }
             other => panic!("{other} is new: say here how a device could name another one in it"),
         }

@@ -1,11 +1,14 @@
 //! End-to-end tests: both programs as a company runs them, with real faults.
 
+mod clones;
 mod delivery;
 mod enrollment;
 mod enrollment_race;
 mod faults;
 mod identity;
 mod operation;
+mod renewal;
 mod revocation;
+mod rotation;
 mod signing;
 mod spool_damage;

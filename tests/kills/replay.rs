@@ -66,6 +66,7 @@ async fn acked(stream: &mut SimulatedStream, seq: u64) {
             v1::collector_message::Message::Ack(ack) if ack.through_seq >= seq => return,
             v1::collector_message::Message::Refusal(refusal) => panic!("refused: {}", refusal.text),
             v1::collector_message::Message::Ack(_)
+            | v1::collector_message::Message::Trust(_)
             | v1::collector_message::Message::Welcome(_)
             | v1::collector_message::Message::Directive(_) => {}
         }

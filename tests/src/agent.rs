@@ -73,6 +73,40 @@ impl Agent {
         agent
     }
 
+    /// A second machine with a copy of this one's disk. To be copied while it does not run.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn cloned(&self) -> Self {
+        assert!(self.process.is_none(), "a disk is copied while the machine is off");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("agent");
+        let mut copy = process::command("cp");
+        copy.arg("-a").arg(&self.data).arg(&data);
+        process::succeed(copy);
+        Self {
+            process: None,
+            folder: Some(folder),
+            data,
+            network: self.network.clone(),
+            arguments: self.arguments.clone(),
+            device: self.device.clone(),
+        }
+    }
+
+    /// Enrolls again, under a new name, keeping everything else.
+    ///
+    /// # Panics
+    /// When enrollment fails.
+    pub fn enroll_again(&mut self, url: &str) {
+        let mut command = enroll_command(&self.data);
+        command.arg("--replace");
+        let output = process::run_with_input(command, url);
+        assert!(output.status.success(), "enroll: {}", String::from_utf8_lossy(&output.stderr));
+        self.device = self.identity().device_id;
+    }
+
     /// Stands in this office's network.
     #[must_use]
     pub fn in_office(mut self, office: &Office) -> Self {

@@ -26,6 +26,7 @@ pub struct Collector {
     setup_link: Option<String>,
     token: Option<String>,
     expected_errors: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Collector {
@@ -58,7 +59,15 @@ impl Collector {
             setup_link: None,
             token: None,
             expected_errors: Vec::new(),
+            arguments: Vec::new(),
         }
+    }
+
+    /// Starts with further arguments of `serve`.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
     }
 
     /// Listens on this address of the machine instead of loopback.
@@ -101,7 +110,7 @@ impl Collector {
             "--web",
             &format!("{}:0", self.host),
         ]);
-        command.arg("--data").arg(self.data());
+        command.arg("--data").arg(self.data()).args(&self.arguments);
         let process = Process::start("the collector", command, &self.expected_errors);
         let after = |prefix: &'static str| move |line: &str| line.strip_prefix(prefix).map(str::to_owned);
         let agents = process.answers.wait("it listens for agents", READY, after("listening agents "));

@@ -40,6 +40,8 @@ pub struct SimulatedStream {
     next: u64,
     outgoing: mpsc::Sender<v1::AgentMessage>,
     incoming: tonic::Streaming<v1::CollectorMessage>,
+    /// Whether the collector said that the certificate is to be renewed.
+    pub is_told_to_renew: bool,
 }
 
 /// Parts of an enrollment address.
@@ -126,6 +128,20 @@ impl SimulatedAgent {
         })
     }
 
+    /// Renews the certificate for the same key, and trusts whom the answer names.
+    pub async fn renew(&mut self) -> Result<()> {
+        let channel = connect(&self.collector, self.tls()?).await?;
+        let key = KeyPair::try_from(self.key.as_slice()).context("the key is damaged")?;
+        let request =
+            CertificateParams::default().serialize_request(&key).context("cannot make a request")?;
+        let request = v1::RenewRequest { certificate_signing_request: request.der().to_vec() };
+        let answer = v1::enrollment_client::EnrollmentClient::new(channel).renew(request).await;
+        let answer = answer.context("the renewal was refused")?.into_inner();
+        self.certificate = answer.certificate;
+        self.authorities = answer.authorities;
+        Ok(())
+    }
+
     /// The TLS configuration with which this agent shows its certificate.
     pub fn tls(&self) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
@@ -161,10 +177,12 @@ impl SimulatedAgent {
             sent_at_ms: now_ms(),
             epochs,
             policy_revision: 0,
+            lineage: None,
         };
         outgoing.send(agent(v1::agent_message::Message::Hello(hello))).await.context("no stream")?;
         let incoming = client.stream(ReceiverStream::new(messages)).await.context("no stream")?.into_inner();
-        let mut stream = SimulatedStream { epoch: [0; 16], next: 1, outgoing, incoming };
+        let mut stream =
+            SimulatedStream { epoch: [0; 16], next: 1, outgoing, incoming, is_told_to_renew: false };
         match stream.receive().await? {
             Some(v1::collector_message::Message::Welcome(welcome)) => Ok((stream, welcome)),
             other => bail!("expected a welcome, got {other:?}"),
@@ -196,6 +214,9 @@ impl SimulatedStream {
                 }
                 Some(v1::collector_message::Message::Refusal(refusal)) => {
                     bail!("the collector refused: {}", refusal.text)
+                }
+                Some(v1::collector_message::Message::Trust(trust)) => {
+                    self.is_told_to_renew |= trust.renew;
                 }
                 Some(
                     v1::collector_message::Message::Ack(_)

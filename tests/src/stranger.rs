@@ -128,6 +128,7 @@ impl Stranger {
             sent_at_ms: crate::backlog::now_ms(),
             epochs: vec![v1::EpochOffer { epoch: epoch.clone(), first_unacked: 1, next: 2 }],
             policy_revision: 0,
+            lineage: None,
         };
         let batch =
             v1::Batch { epoch, first_seq: 1, records: vec![record], sent_at_ms: crate::backlog::now_ms() };
@@ -169,6 +170,26 @@ impl Stranger {
                 agent_version: "0".to_owned(),
             };
             let answer = v1::enrollment_client::EnrollmentClient::new(channel).enroll(request).await?;
+            Ok(answer.into_inner())
+        };
+        runtime
+            .block_on(async { tokio::time::timeout(seconds(15), ask).await.expect("an answer within 15 s") })
+    }
+
+    /// Asks for a new certificate, showing the one that it has.
+    ///
+    /// # Errors
+    /// How it was refused.
+    ///
+    /// # Panics
+    /// When the answer takes too long.
+    pub fn renews(&self, collector: SocketAddr) -> Result<v1::RenewResponse, Status> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ask = async {
+            let channel = self.channel(collector).await?;
+            let request =
+                v1::RenewRequest { certificate_signing_request: crate::enrollee::signing_request().0 };
+            let answer = v1::enrollment_client::EnrollmentClient::new(channel).renew(request).await?;
             Ok(answer.into_inner())
         };
         runtime

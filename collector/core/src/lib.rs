@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod finding;
 pub mod fleet;
 pub mod knowledge;
+pub mod lineage;
 pub mod present;
 pub mod sla;
 pub mod ticket;

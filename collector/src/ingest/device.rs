@@ -135,7 +135,8 @@ impl Live {
         }
     }
 
-    fn take(
+    /// Takes one observation in.
+    pub(crate) fn take(
         &mut self,
         knowledge: &KnowledgeSet,
         observation: Observation,

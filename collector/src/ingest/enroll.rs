@@ -3,11 +3,13 @@
 //! Whatever is wrong with a token, the answer is the same; what it was stands in the audit log only.
 
 use super::listener::Peer;
-use crate::authority::Authority;
+use crate::authority::{Authority, Leaf};
 use crate::clock::Clock;
 use crate::secret;
-use firstline_collector_store::Store;
-use firstline_collector_store::record::{Device, DeviceStatus, EnrollOutcome};
+use arc_swap::ArcSwap;
+use firstline_collector_store::identity::NextCertificate;
+use firstline_collector_store::record::{AuditEntry, Device, DeviceStatus, EnrollOutcome};
+use firstline_collector_store::{Store, StoreError};
 use firstline_model::{DeviceId, Value};
 use firstline_proto::v1::enrollment_server::Enrollment;
 use firstline_proto::{limits, v1};
@@ -27,15 +29,34 @@ const MOST_ADDRESSES: usize = 10_000;
 /// The service.
 pub(crate) struct Enroller {
     store: Arc<dyn Store>,
-    authority: Arc<Authority>,
+    authority: Arc<ArcSwap<Authority>>,
+    lifetime: Duration,
     clock: Clock,
     refusals: Mutex<HashMap<IpAddr, (u32, firstline_model::Timestamp)>>,
 }
 
 impl Enroller {
-    /// A service that issues with this authority.
-    pub(crate) fn new(store: Arc<dyn Store>, authority: Arc<Authority>, clock: Clock) -> Self {
-        Self { store, authority, clock, refusals: Mutex::default() }
+    /// A service that issues with this authority, for this long.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        authority: Arc<ArcSwap<Authority>>,
+        lifetime: Duration,
+        clock: Clock,
+    ) -> Self {
+        Self { store, authority, lifetime, clock, refusals: Mutex::default() }
+    }
+
+    fn issue(
+        &self,
+        authority: &Authority,
+        request: &[u8],
+        device: &DeviceId,
+        peer: &Peer,
+    ) -> Result<Leaf, Status> {
+        authority.issue(request, device, self.lifetime).map_err(|error| {
+            tracing::info!(peer = %peer.address, error = format!("{error:#}"), "a signing request was refused");
+            Status::invalid_argument("the certificate signing request cannot be used; a P-256 key is expected")
+        })
     }
 
     /// Whether this address was refused too often lately.
@@ -85,10 +106,8 @@ impl Enrollment for Enroller {
         let device = secret::uuid()
             .and_then(|id| Ok(DeviceId::new(id)?))
             .map_err(|error| internal(&error, "cannot name a device"))?;
-        let leaf = self.authority.issue(&request.certificate_signing_request, &device).map_err(|error| {
-            tracing::info!(peer = %peer.address, error = format!("{error:#}"), "a signing request was refused");
-            Status::invalid_argument("the certificate signing request cannot be used; a P-256 key is expected")
-        })?;
+        let authority = self.authority.load_full();
+        let leaf = self.issue(&authority, &request.certificate_signing_request, &device, &peer)?;
         let now = (self.clock)();
         let new = Device {
             id: device.clone(),
@@ -108,10 +127,14 @@ impl Enrollment for Enroller {
         match outcome {
             Ok(EnrollOutcome::Enrolled) => {
                 tracing::info!(device = %device, hostname = new.hostname, "device enrolled");
+                if let Err(error) = self.store.note_issuer(&device, &authority.issuing_fingerprint()).await {
+                    // The device counts as one of an older authority until it renews.
+                    tracing::warn!(device = %device, error = %error, "the issuer cannot be noted");
+                }
                 Ok(Response::new(v1::EnrollResponse {
                     device_id: device.to_string(),
                     certificate: leaf.der,
-                    authorities: vec![self.authority.certificate().to_vec()],
+                    authorities: trusted(&authority),
                 }))
             }
             Ok(EnrollOutcome::Refused { reason }) => {
@@ -125,6 +148,57 @@ impl Enrollment for Enroller {
             }
         }
     }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Status::internal("the connection has no peer"));
+        };
+        super::session::refuse_foreign_metadata(request.metadata())?;
+        let Some((device, fingerprint)) = peer.device.clone() else {
+            return Err(Status::unauthenticated("a client certificate of this collector is needed"));
+        };
+        let request = request.into_inner();
+        if request.certificate_signing_request.len() > limits::SIGNING_REQUEST_BYTES {
+            return Err(Status::invalid_argument("the certificate signing request is too large"));
+        }
+        let unavailable = |error: StoreError| {
+            tracing::warn!(error = %error, "a certificate cannot be renewed");
+            Status::unavailable("the collector cannot renew certificates now; try again")
+        };
+        let known = self.store.device(&device).await.map_err(unavailable)?;
+        let Some(known) = known.filter(|known| known.status == DeviceStatus::Active) else {
+            return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
+        };
+        let identity = self.store.identity(&device).await.map_err(unavailable)?;
+        let is_next = identity.next.is_some_and(|next| next.fingerprint == fingerprint);
+        if known.certificate_fingerprint != fingerprint && !is_next {
+            return Err(Status::unauthenticated("this certificate was replaced by a newer one"));
+        }
+        if is_next {
+            self.store.adopt_certificate(&device, &fingerprint).await.map_err(unavailable)?;
+        }
+        let authority = self.authority.load_full();
+        let leaf = self.issue(&authority, &request.certificate_signing_request, &device, &peer)?;
+        let line = AuditEntry {
+            at: (self.clock)(),
+            actor: format!("device:{device}"),
+            action: "device.renew".to_owned(),
+            subject: device.to_string(),
+            detail: format!("until {}", leaf.not_after),
+        };
+        let next = NextCertificate {
+            fingerprint: leaf.fingerprint,
+            not_after: leaf.not_after,
+            issuer: authority.issuing_fingerprint(),
+        };
+        self.store.offer_certificate(&device, &next, &line).await.map_err(unavailable)?;
+        tracing::info!(device = %device, not_after = %leaf.not_after, "a certificate was renewed");
+        Ok(Response::new(v1::RenewResponse { certificate: leaf.der, authorities: trusted(&authority) }))
+    }
+}
+
+fn trusted(authority: &Authority) -> Vec<Vec<u8>> {
+    authority.trusted().iter().map(|der| der.to_vec()).collect()
 }
 
 fn internal(error: &anyhow::Error, what: &'static str) -> Status {

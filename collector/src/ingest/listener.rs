@@ -6,6 +6,7 @@
 
 use crate::authority;
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use firstline_model::DeviceId;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -55,7 +56,7 @@ pub enum Kind {
 pub(crate) async fn serve<S, B>(
     kind: Kind,
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: Arc<ArcSwap<ServerConfig>>,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -66,7 +67,6 @@ pub(crate) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let acceptor = TlsAcceptor::from(tls);
     let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
@@ -86,7 +86,9 @@ pub(crate) async fn serve<S, B>(
             tracing::warn!(listener = ?kind, "too many connections; one is refused");
             continue;
         };
-        let (acceptor, handshakes, service) = (acceptor.clone(), Arc::clone(&handshakes), service.clone());
+        // The newest certificates, which a rotation of the authority may just have replaced.
+        let acceptor = TlsAcceptor::from(tls.load_full());
+        let (handshakes, service) = (Arc::clone(&handshakes), service.clone());
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let _place = place;

@@ -13,6 +13,8 @@ pub(crate) enum Notice {
     Diagnostics,
     /// The rules changed.
     Policy,
+    /// The authorities changed.
+    Trust,
     /// The stream must end now.
     End(EndReason),
 }

@@ -1,12 +1,15 @@
 //! One stream of one device: speaks the delivery protocol, asks for tests, hands batches to the worker and acks what
 //! was committed.
 
+use super::identity;
 use super::listener::Peer;
 use super::policy::policy_for;
 use super::registry::{EndReason, Notice};
 use super::reply::{Applied, Line};
 use super::worker::{Ingest, Work};
 use firstline_collector_core::knowledge::DeviceTraits;
+use firstline_collector_core::lineage::Place;
+use firstline_collector_store::StoreError;
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::sabotage;
 use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver, Refusal};
@@ -31,6 +34,8 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 const CREDIT: u32 = 2_000;
 /// How long an agent is asked to wait when the collector cannot store.
 const BUSY_RETRY: Duration = Duration::from_secs(2);
+/// How long a stream sleeps when nothing is due.
+const NOTHING_DUE: Duration = Duration::from_secs(24 * 3600);
 
 /// The service.
 pub struct Sessions {
@@ -84,13 +89,18 @@ impl Session for Sessions {
             tracing::warn!(device = %device, error = %error, "a device cannot be looked up");
             Status::unavailable("the collector cannot look devices up now")
         })?;
-        let Some(known) = known else {
+        let Some(mut known) = known else {
             return Err(Status::unauthenticated("this device is not known here; enroll again"));
         };
         if known.status != DeviceStatus::Active {
             return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
         }
-        if known.certificate_fingerprint != fingerprint {
+        let unavailable = |error: StoreError| {
+            tracing::warn!(error = %error, "a device's identity cannot be looked up");
+            Status::unavailable("the collector cannot look devices up now")
+        };
+        if !identity::is_current(&self.ingest, &mut known, &fingerprint).await.map_err(unavailable)? {
+            identity::replaced_certificate(&self.ingest, &device).await.map_err(unavailable)?;
             return Err(Status::unauthenticated("this certificate was replaced by a newer one"));
         }
         let (outgoing, messages) = mpsc::channel(32);
@@ -106,6 +116,8 @@ impl Session for Sessions {
             outgoing,
             asked: HashSet::new(),
             line: Line::default(),
+            certificate_not_after: known.certificate_not_after,
+            renew_at: None,
         };
         tokio::spawn(running.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(messages)))
@@ -121,6 +133,10 @@ struct Running {
     asked: HashSet<String>,
     /// Its batches on their way to the store.
     line: Line,
+    /// When the certificate of this stream ends, and the stream with it.
+    certificate_not_after: Timestamp,
+    /// When the agent is told to renew; `None` while this collector issues nothing.
+    renew_at: Option<Timestamp>,
 }
 
 /// How a stream ended.
@@ -135,10 +151,16 @@ type Commit = BoxFuture<'static, (Epoch, SequenceNumber, Option<Applied>)>;
 
 impl Running {
     async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
+        let (hello, place) = match self.hear(&mut incoming).await {
+            Ok(heard) => heard,
+            // Nothing began, so the stream that the device may have is not disturbed.
+            Err(Ending::Gone(_)) => return,
+            Err(Ending::Refused(refusal)) => return self.refuse(refusal).await,
+        };
         let (number, mut notices) = self.ingest.registry.enter(&self.device);
         // What is withdrawn from here on comes as a notice; what was withdrawn before stands in the store.
         let ending = match self.standing().await {
-            Ok(()) => match self.open(&mut incoming).await {
+            Ok(()) => match self.open(&hello, place).await {
                 Ok(receiver) => self.exchange(receiver, &mut incoming, &mut notices).await,
                 Err(ending) => ending,
             },
@@ -147,8 +169,7 @@ impl Running {
         let presence = match ending {
             Ending::Gone(presence) => presence,
             Ending::Refused(refusal) => {
-                tracing::info!(device = %self.device, reason = ?refusal.reason(), text = refusal.text, "stream refused");
-                self.send(v1::collector_message::Message::Refusal(refusal)).await;
+                self.refuse(refusal).await;
                 Presence::OffNetwork
             }
         };
@@ -157,6 +178,11 @@ impl Running {
             // Without a worker the collector is stopping.
             let _ = self.ingest.work.send(work).await;
         }
+    }
+
+    async fn refuse(&self, refusal: v1::Refusal) {
+        tracing::info!(device = %self.device, reason = ?refusal.reason(), text = refusal.text, "stream refused");
+        self.send(v1::collector_message::Message::Refusal(refusal)).await;
     }
 
     /// Whether the device may still speak: its status can have changed since the stream was asked for.
@@ -171,7 +197,11 @@ impl Running {
         }
     }
 
-    async fn open(&mut self, incoming: &mut Streaming<v1::AgentMessage>) -> Result<Receiver, Ending> {
+    /// The hello, and the place in the chain of the device's streams that it continues at.
+    async fn hear(
+        &mut self,
+        incoming: &mut Streaming<v1::AgentMessage>,
+    ) -> Result<(v1::Hello, Option<Place>), Ending> {
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.message()).await;
         let Ok(Ok(Some(v1::AgentMessage { message: Some(v1::agent_message::Message::Hello(hello)) }))) =
             first
@@ -189,7 +219,26 @@ impl Running {
                 retry_after_s: 3600,
             }));
         }
-        let offers = read_hello(&hello).map_err(|error| protocol(&error.to_string()))?;
+        if self.is_expired() {
+            return Err(expired());
+        }
+        let traced = identity::trace(&self.ingest, &self.device, hello.lineage.as_ref()).await;
+        let place = match traced {
+            Ok(identity::Traced::Continues(place)) => place,
+            Ok(identity::Traced::Late) => {
+                return Err(busy("this hello does not follow on the ones before it; come again"));
+            }
+            Ok(identity::Traced::Forked) => return Err(end(EndReason::Revoked)),
+            Err(error) => {
+                tracing::warn!(device = %self.device, error = %error, "a lineage cannot be kept");
+                return Err(busy("the collector cannot keep where this stream stands"));
+            }
+        };
+        Ok((hello, place))
+    }
+
+    async fn open(&mut self, hello: &v1::Hello, place: Option<Place>) -> Result<Receiver, Ending> {
+        let offers = read_hello(hello).map_err(|error| protocol(&error.to_string()))?;
         let (reply, marks) = oneshot::channel();
         let version: String = hello.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
         for work in [
@@ -226,8 +275,12 @@ impl Running {
                 .collect(),
             credit: accepted.welcome.credit,
             sent_at_ms: self.ingest.now().as_millis(),
+            generation: place.map_or(0, |place| place.generation),
+            token: place.map(|place| place.token.to_vec()).unwrap_or_default(),
         }))
         .await;
+        self.plan_renewal().await;
+        self.send_trust(false).await;
         self.send_policy().await;
         self.send_diagnostics().await;
         Ok(receiver)
@@ -241,11 +294,16 @@ impl Running {
     ) -> Ending {
         let mut commits: FuturesUnordered<Commit> = FuturesUnordered::new();
         loop {
+            let wait = self.next_wake();
             tokio::select! {
                 biased;
                 notice = notices.recv() => match notice {
                     Some(Notice::Diagnostics) => self.send_diagnostics().await,
                     Some(Notice::Policy) => self.send_policy().await,
+                    Some(Notice::Trust) => {
+                        self.plan_renewal().await;
+                        self.send_trust(false).await;
+                    }
                     Some(Notice::End(reason)) => return end(reason),
                     None => return end(EndReason::Stopping),
                 },
@@ -270,7 +328,63 @@ impl Running {
                         return Ending::Gone(Presence::OffNetwork);
                     }
                 },
+                () = tokio::time::sleep(wait) => {
+                    if let Some(ending) = self.time_passed().await {
+                        return ending;
+                    }
+                }
             }
+        }
+    }
+
+    fn is_expired(&self) -> bool {
+        self.ingest.trust().is_some() && self.ingest.now() >= self.certificate_not_after
+    }
+
+    /// How long until the certificate has to be thought of.
+    fn next_wake(&self) -> Duration {
+        let Some(renew_at) = self.renew_at else { return NOTHING_DUE };
+        let wait = renew_at.min(self.certificate_not_after).since(self.ingest.now());
+        wait.min(NOTHING_DUE) + Duration::from_millis(1)
+    }
+
+    /// Decides when the agent is told to renew its certificate.
+    async fn plan_renewal(&mut self) {
+        let Some(trust) = self.ingest.trust() else { return };
+        let now = self.ingest.now();
+        match self.ingest.store.identity(&self.device).await {
+            Ok(known) => {
+                self.renew_at = Some(trust.renew_at(&self.device, self.certificate_not_after, &known, now));
+            }
+            Err(error) => {
+                tracing::warn!(device = %self.device, error = %error, "a device's identity cannot be read");
+                self.renew_at = Some(now.plus(identity::RENEW_AGAIN));
+            }
+        }
+    }
+
+    /// Tells the agent to renew, ends a stream whose certificate ended, and sends an agent away that has a renewed
+    /// certificate and goes on with the old one.
+    async fn time_passed(&mut self) -> Option<Ending> {
+        if self.is_expired() {
+            return Some(expired());
+        }
+        let now = self.ingest.now();
+        if self.renew_at.is_some_and(|at| at <= now) {
+            match self.ingest.store.identity(&self.device).await {
+                Ok(known) if known.next.is_some() => {
+                    return Some(busy("the certificate was renewed; come back with the new one"));
+                }
+                Ok(_) | Err(_) => self.send_trust(true).await,
+            }
+            self.renew_at = Some(now.plus(identity::RENEW_AGAIN));
+        }
+        None
+    }
+
+    async fn send_trust(&self, renew: bool) {
+        if let Some(trust) = self.ingest.trust() {
+            self.send(v1::collector_message::Message::Trust(trust.message(renew))).await;
         }
     }
 
@@ -415,6 +529,14 @@ fn busy(text: &str) -> Ending {
         reason: v1::RefusalReason::Busy.into(),
         text: text.to_owned(),
         retry_after_s: u32::try_from(BUSY_RETRY.as_secs()).unwrap_or(1),
+    })
+}
+
+fn expired() -> Ending {
+    Ending::Refused(v1::Refusal {
+        reason: v1::RefusalReason::Expired.into(),
+        text: "this device's certificate has expired; it can be renewed".to_owned(),
+        retry_after_s: 0,
     })
 }
 

@@ -5,6 +5,7 @@
 //! that failed they are read again, so memory never knows more than the store.
 
 use super::device::{Draft, Incoming, Live};
+use super::identity::Trust;
 use super::registry::{Notice, Registry};
 use super::reply::{Applied, Reply};
 use crate::clock::Clock;
@@ -15,7 +16,7 @@ use firstline_collector_store::plan::{CommitPlan, DevicePlan};
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::sabotage;
 use firstline_collector_store::{Store, StoreError};
-use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp};
+use firstline_model::{DeviceId, Epoch, Observation, Presence, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,6 +52,8 @@ pub(crate) enum Work {
     Presence { device: DeviceId, presence: Presence, agent_version: Option<String> },
     /// What is committed of each epoch; `None` when the store cannot say.
     Marks { device: DeviceId, reply: oneshot::Sender<Option<Vec<(Epoch, SequenceNumber)>>> },
+    /// Something that the collector itself observes of a device.
+    Observe { device: DeviceId, observation: Observation },
     /// Somebody changed the device or its tickets outside of this worker: read it again.
     Forget { device: DeviceId },
 }
@@ -72,9 +75,21 @@ pub struct Ingest {
     clock: Clock,
     knowledge: RwLock<Arc<KnowledgeSet>>,
     revision: AtomicU64,
+    trust: RwLock<Option<Arc<Trust>>>,
 }
 
 impl Ingest {
+    /// Whom agents are to trust; `None` where nothing is issued.
+    pub(crate) fn trust(&self) -> Option<Arc<Trust>> {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes whom agents are to trust, and tells every agent.
+    pub(crate) fn set_trust(&self, trust: Trust) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(trust));
+        self.registry.tell_all(&Notice::Trust);
+    }
+
     /// Now, by the collector's clock.
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
@@ -115,6 +130,7 @@ pub fn start(
         clock,
         knowledge: RwLock::new(knowledge),
         revision: AtomicU64::new(revision),
+        trust: RwLock::new(None),
     });
     let worker = Worker {
         ingest: Arc::clone(&ingest),
@@ -153,6 +169,7 @@ struct Numbers {
 struct Todo {
     batches: Vec<(Incoming, Reply)>,
     presence: Option<(Presence, Option<String>)>,
+    observed: Vec<Observation>,
     time: bool,
 }
 
@@ -197,6 +214,9 @@ impl Worker {
                 Work::Presence { device, presence, agent_version } => {
                     todo.entry(device).or_default().presence = Some((presence, agent_version));
                 }
+                Work::Observe { device, observation } => {
+                    todo.entry(device).or_default().observed.push(observation);
+                }
                 Work::Marks { device, reply } => {
                     let marks = self.load(&device).await.map(|live| live.marks.clone());
                     // A session that ended meanwhile does not need the answer.
@@ -234,8 +254,13 @@ impl Worker {
             let mut observations = 0;
             let mut stored = BTreeSet::new();
             for (device, todo) in &mut todo {
-                if self.load(device).await.is_none() {
-                    continue;
+                let Some(live) = self.load(device).await else { continue };
+                // The session has just seen the device active: what memory holds may be from before its release.
+                if live.device.status != DeviceStatus::Active && !todo.batches.is_empty() {
+                    self.live.remove(device);
+                    if self.load(device).await.is_none() {
+                        continue;
+                    }
                 }
                 let numbers = &mut self.numbers;
                 let Some(live) = self.live.get_mut(device) else { continue };
@@ -413,6 +438,9 @@ fn judge(
             live.marks.retain(|(epoch, _)| *epoch != incoming.epoch);
         }
         live.take_batch(knowledge, incoming, draft);
+    }
+    for observation in &todo.observed {
+        live.take(knowledge, observation.clone(), now, draft);
     }
     live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.

@@ -7,6 +7,7 @@
 mod cursor;
 pub mod engines;
 mod error;
+pub mod identity;
 pub mod plan;
 pub mod record;
 mod row;

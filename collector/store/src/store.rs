@@ -1,12 +1,14 @@
 //! The traits, one per aggregate. Everything is keyed by what shards it: the device, or the site.
 
 use crate::StoreError;
+use crate::identity::{DeviceIdentity, NextCertificate};
 use crate::plan::CommitPlan;
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceFilter, DeviceFinding, DeviceSnapshot, DeviceStatus, EnrollOutcome,
     EnrollmentToken, LatestValue, Page, PageOf, PendingDiagnostic, Session, TicketFilter, Totals, User,
 };
 use async_trait::async_trait;
+use firstline_collector_core::lineage::Lineage;
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
 use firstline_model::{DeviceId, TicketId, Timestamp};
 
@@ -43,13 +45,34 @@ pub trait Enrollment: Send + Sync {
         device: &Device,
         now: Timestamp,
     ) -> Result<EnrollOutcome, StoreError>;
-    /// Replaces the certificate of a device (renewal).
-    async fn set_certificate(
+}
+
+/// Certificates that were renewed, and chains of streams.
+#[async_trait]
+pub trait Identities: Send + Sync {
+    /// What is kept beside the device's present certificate; empty when nothing was noted, also of an unknown device.
+    async fn identity(&self, id: &DeviceId) -> Result<DeviceIdentity, StoreError>;
+    /// Notes which authority issued the present certificate.
+    async fn note_issuer(&self, id: &DeviceId, issuer: &str) -> Result<(), StoreError>;
+    /// Keeps a renewed certificate until the device shows it, replacing an earlier one that was never shown.
+    async fn offer_certificate(
         &self,
         id: &DeviceId,
-        fingerprint: &str,
-        not_after: Timestamp,
+        next: &NextCertificate,
+        audit: &AuditEntry,
     ) -> Result<(), StoreError>;
+    /// The device shows the certificate with this fingerprint: it takes the present one's place if it is the one that
+    /// was kept. `false` when it is not.
+    async fn adopt_certificate(&self, id: &DeviceId, fingerprint: &str) -> Result<bool, StoreError>;
+    /// Moves the device's lineage if it stands at `before`; `false` when it does not.
+    async fn move_lineage(
+        &self,
+        id: &DeviceId,
+        before: Option<&Lineage>,
+        after: Option<&Lineage>,
+    ) -> Result<bool, StoreError>;
+    /// How many devices (active or quarantined) hold certificates of which authority; `None`: it was never noted.
+    async fn issuers(&self) -> Result<Vec<(Option<String>, u64)>, StoreError>;
 }
 
 /// What streams bring in.
@@ -146,6 +169,6 @@ pub trait People: Send + Sync {
 }
 
 /// An engine that keeps everything.
-pub trait Store: Devices + Enrollment + Ingest + Desk + People {}
+pub trait Store: Devices + Enrollment + Identities + Ingest + Desk + People {}
 
-impl<T: Devices + Enrollment + Ingest + Desk + People> Store for T {}
+impl<T: Devices + Enrollment + Identities + Ingest + Desk + People> Store for T {}

@@ -130,6 +130,8 @@ metrics! {
     TIME_OFFSET = "endpoint.time.offset", "s";
     /// Processor time of the agent process since it started.
     AGENT_CPU_TIME = "process.cpu.time", "s", cumulative;
+    /// 1 while two machines use one device's identity, else 0; observed by the collector.
+    AGENT_IDENTITY_CONFLICT = "endpoint.agent.identity.conflict", "1";
     /// Resident memory of a process.
     PROCESS_MEMORY_USAGE = "process.memory.usage", "By";
     /// How long a probe ran; `probe`, `outcome`.

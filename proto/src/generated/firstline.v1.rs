@@ -142,6 +142,21 @@ pub struct EnrollResponse {
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewRequest {
+    /// PKCS #10, DER. Only its public key is used.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate_signing_request: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewResponse {
+    /// DER. The certificate shown with this request stays good until this one is first used.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+    /// DER certificates of the authorities to trust from now on, the one that issued this certificate first.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod enrollment_client {
@@ -228,6 +243,22 @@ pub mod enrollment_client {
             req.extensions_mut().insert(GrpcMethod::new("firstline.v1.Enrollment", "Enroll"));
             self.inner.unary(req, path, codec).await
         }
+        /// With the device's certificate, which may have expired: for 180 days after its end it is good for this and nothing
+        /// else. The device stays who it is.
+        pub async fn renew(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/firstline.v1.Enrollment/Renew");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("firstline.v1.Enrollment", "Renew"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -243,6 +274,12 @@ pub mod enrollment_server {
             &self,
             request: tonic::Request<super::EnrollRequest>,
         ) -> std::result::Result<tonic::Response<super::EnrollResponse>, tonic::Status>;
+        /// With the device's certificate, which may have expired: for 180 days after its end it is good for this and nothing
+        /// else. The device stays who it is.
+        async fn renew(
+            &self,
+            request: tonic::Request<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct EnrollmentServer<T> {
@@ -333,6 +370,40 @@ pub mod enrollment_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EnrollSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firstline.v1.Enrollment/Renew" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewSvc<T: Enrollment>(pub Arc<T>);
+                    impl<T: Enrollment> tonic::server::UnaryService<super::RenewRequest> for RenewSvc<T> {
+                        type Response = super::RenewResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::RenewRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Enrollment>::renew(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -777,6 +848,25 @@ pub struct Hello {
     /// Revision of the policy in force; 0: none.
     #[prost(uint64, tag = "5")]
     pub policy_revision: u64,
+    /// Absent from agents that know nothing of it.
+    #[prost(message, optional, tag = "6")]
+    pub lineage: ::core::option::Option<HelloLineage>,
+}
+/// Where this agent stands in the chain of its device's streams, so that a cloned disk is found out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HelloLineage {
+    /// 16 bytes, drawn at random by each process.
+    #[prost(bytes = "vec", tag = "1")]
+    pub incarnation: ::prost::alloc::vec::Vec<u8>,
+    /// Counts the hellos of that process.
+    #[prost(uint64, tag = "2")]
+    pub attempt: u64,
+    /// What the last welcome said that the agent has durable; 0: none.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// 16 bytes; empty: none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EpochOffer {
@@ -813,7 +903,7 @@ pub struct Goodbye {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CollectorMessage {
-    #[prost(oneof = "collector_message::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "collector_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<collector_message::Message>,
 }
 /// Nested message and enum types in `CollectorMessage`.
@@ -830,7 +920,19 @@ pub mod collector_message {
         /// Last: why the stream ends here.
         #[prost(message, tag = "4")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "5")]
+        Trust(super::Trust),
     }
+}
+/// Whom to trust, and whether it is time for a new certificate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Trust {
+    /// DER certificates of the collector's authorities; they replace those that the agent trusts.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The agent's certificate is to be renewed now.
+    #[prost(bool, tag = "2")]
+    pub renew: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
@@ -854,6 +956,11 @@ pub struct Welcome {
     /// The collector's clock.
     #[prost(sint64, tag = "3")]
     pub sent_at_ms: i64,
+    /// The place of this stream in the device's chain, to be shown by the next hello; 0 and empty: there is no chain.
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EpochMark {
@@ -918,6 +1025,8 @@ pub enum RefusalReason {
     Revoked = 4,
     /// `Hello.protocol` is not one that this collector speaks.
     Version = 5,
+    /// The device's certificate has expired; renew it.
+    Expired = 6,
 }
 impl RefusalReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -932,6 +1041,7 @@ impl RefusalReason {
             Self::Busy => "REFUSAL_REASON_BUSY",
             Self::Revoked => "REFUSAL_REASON_REVOKED",
             Self::Version => "REFUSAL_REASON_VERSION",
+            Self::Expired => "REFUSAL_REASON_EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -943,6 +1053,7 @@ impl RefusalReason {
             "REFUSAL_REASON_BUSY" => Some(Self::Busy),
             "REFUSAL_REASON_REVOKED" => Some(Self::Revoked),
             "REFUSAL_REASON_VERSION" => Some(Self::Version),
+            "REFUSAL_REASON_EXPIRED" => Some(Self::Expired),
             _ => None,
         }
     }

@@ -216,6 +216,7 @@ impl Device {
                 Some(v1::collector_message::Message::Refusal(refusal)) => bail!("refused: {}", refusal.text),
                 Some(
                     v1::collector_message::Message::Ack(_)
+                    | v1::collector_message::Message::Trust(_)
                     | v1::collector_message::Message::Welcome(_)
                     | v1::collector_message::Message::Directive(_),
                 ) => {}

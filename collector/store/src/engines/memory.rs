@@ -3,9 +3,11 @@
 
 mod desk;
 mod devices;
+mod identities;
 mod ingest;
 mod people;
 
+use crate::identity::DeviceIdentity;
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Session,
     User,
@@ -66,6 +68,7 @@ struct OneDevice {
     state: DeviceState,
     findings: BTreeMap<(RuleCode, Component), Finding>,
     latest: BTreeMap<(Component, String, Attributes), LatestValue>,
+    identity: DeviceIdentity,
 }
 
 #[derive(Debug)]

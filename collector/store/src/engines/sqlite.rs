@@ -9,6 +9,7 @@ mod desk;
 mod devices;
 mod enrollment;
 mod failure;
+mod identities;
 mod ingest;
 mod migrations;
 mod people;

@@ -78,19 +78,6 @@ async fn sixty_four_clients_with_a_one_time_token_make_one_device() {
     }
 }
 
-#[tokio::test]
-async fn a_renewed_certificate_replaces_the_old_one() {
-    for subject in every_engine() {
-        let store = &*subject.store;
-        let pc = enrolled(store, "pc", None).await;
-        store.set_certificate(&pc, "cd", at(9999)).await.unwrap();
-        let stored = store.device(&pc).await.unwrap().unwrap();
-        assert_eq!((stored.certificate_fingerprint.as_str(), stored.certificate_not_after), ("cd", at(9999)));
-        let missing = store.set_certificate(&id("nobody"), "cd", at(1)).await;
-        assert!(matches!(missing, Err(StoreError::Conflict { .. })), "{}", subject.name);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn r1_two_processes_with_one_database_never_issue_twice_for_one_token() {
     const ROUNDS: u8 = 100;

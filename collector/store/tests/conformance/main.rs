@@ -5,5 +5,6 @@ mod desk;
 mod devices;
 mod enrollment;
 mod fixtures;
+mod identities;
 mod ingest;
 mod people;

@@ -1,6 +1,7 @@
 //! Devices, their standing, and how they come in.
 
 use super::{Memory, OneDevice};
+use crate::identity::DeviceIdentity;
 use crate::record::{
     AuditEntry, Device, DeviceFilter, DeviceStatus, EnrollOutcome, EnrollmentToken, LatestValue, Page, PageOf,
 };
@@ -107,24 +108,10 @@ impl Enrollment for Memory {
                 state: DeviceState::default(),
                 findings: BTreeMap::new(),
                 latest: BTreeMap::new(),
+                identity: DeviceIdentity::default(),
             },
         );
         Ok(EnrollOutcome::Enrolled)
-    }
-
-    async fn set_certificate(
-        &self,
-        id: &DeviceId,
-        fingerprint: &str,
-        not_after: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut kept = self.kept();
-        let Some(one) = kept.devices.get_mut(id) else {
-            return Err(StoreError::Conflict { what: format!("device {id}") });
-        };
-        fingerprint.clone_into(&mut one.device.certificate_fingerprint);
-        one.device.certificate_not_after = not_after;
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::record::{AuditEntry, Device, EnrollOutcome, EnrollmentToken};
 use crate::row::{self, StoredValue};
 use crate::store::Enrollment;
 use async_trait::async_trait;
-use firstline_model::{DeviceId, Timestamp};
+use firstline_model::Timestamp;
 use rusqlite::{Connection, params};
 
 #[async_trait]
@@ -43,24 +43,6 @@ impl Enrollment for Sqlite {
         let (hash, device) = (*hash, device.clone());
         self.check_apart(hash, now).await?;
         self.write(move |connection| enroll(connection, &hash, device, now)).await
-    }
-
-    async fn set_certificate(
-        &self,
-        id: &DeviceId,
-        fingerprint: &str,
-        not_after: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (id, fingerprint) = (id.clone(), fingerprint.to_owned());
-        self.write(move |connection| {
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE device SET certificate_fingerprint = ?2, certificate_not_after = ?3 WHERE id = ?1",
-                )?
-                .execute(params![id.as_str(), fingerprint, At(not_after)])?;
-            if changed == 0 { Err(Failure::conflict(format!("device {id}"))) } else { Ok(()) }
-        })
-        .await
     }
 }
 

@@ -12,11 +12,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "first",
-    sql: include_str!("../../../migrations/sqlite/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("../../../migrations/sqlite/0001_first.sql") },
+    Migration {
+        version: 2,
+        name: "device_identity",
+        sql: include_str!("../../../migrations/sqlite/0002_device_identity.sql"),
+    },
+];
 
 /// Applies what is missing. Processes that start together wait for each other.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
