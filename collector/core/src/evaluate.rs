@@ -25,6 +25,7 @@
 mod condition;
 mod ingest;
 mod judge;
+mod relative;
 
 pub(crate) use condition::{Moment, matching, value_matches};
 

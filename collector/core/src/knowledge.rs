@@ -112,6 +112,15 @@ pub enum Condition {
         /// See `at_least`.
         of: u32,
     },
+    /// The newest sample of a series compares so with something that is no fixed number.
+    Relative {
+        /// Which samples.
+        series: SeriesMatch,
+        /// How they compare.
+        compare: Compare,
+        /// With what.
+        to: Reference,
+    },
     /// A cumulative counter grew by at least `by` within a window. A counter that went down was reset and counts
     /// from zero; the first sight of a counter is the baseline.
     Increase {
@@ -150,6 +159,36 @@ pub enum Condition {
     Known(Box<Condition>),
     /// It holds on every component of the same kind of this device that was observed lately.
     EveryComponent(Box<Condition>),
+}
+
+/// What a sample is compared with when a fixed number would be wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reference {
+    /// The newest value of another series of the same component: the limit that the hardware publishes.
+    Other {
+        /// Which series.
+        series: SeriesMatch,
+        /// Added to it.
+        plus: f64,
+    },
+    /// What is usual for this component: the median of the samples before.
+    Usual {
+        /// So many times the median.
+        times: f64,
+        /// Of so many samples; at least half of them must be known.
+        of: u32,
+    },
+    /// Both are counters: the share that one's growth is of the other's within a window.
+    ShareOf {
+        /// The counter of the whole.
+        whole: SeriesMatch,
+        /// The share compared with.
+        level: f64,
+        /// The window.
+        within: Duration,
+        /// The whole must grow by at least this; a share of less says nothing.
+        at_least: f64,
+    },
 }
 
 /// Selects series (or events) by name and attributes.

@@ -112,6 +112,8 @@ fn walk(condition: &Condition, component: ComponentKind, triggers: &mut Vec<v1::
     match condition {
         Condition::Sample { series, level, .. } => add(series, *level),
         Condition::Increase { series, .. } => add(series, 0.0),
+        // What is compared with a moving level is judged from the steady record.
+        Condition::Relative { .. } => {}
         // Events are sent at once in any case, documents with the steady record.
         Condition::Event { .. } | Condition::State { .. } => {}
         Condition::All(parts) | Condition::Any(parts) => {

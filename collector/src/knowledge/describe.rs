@@ -1,7 +1,7 @@
 //! Says in words when an entry is a finding, for the command line and for pages.
 
 use firstline_collector_core::knowledge::{
-    Compare, Condition, FactMatch, FactTest, KnowledgeEntry, Level, SeriesMatch, TextMatch,
+    Compare, Condition, FactMatch, FactTest, KnowledgeEntry, Level, Reference, SeriesMatch, TextMatch,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub(crate) fn condition(condition: &Condition) -> String {
             };
             format!("{} {} {level}{times}", self::series(series), compared(*compare))
         }
+        Condition::Relative { series, compare, to } => {
+            format!("{} {} {}", self::series(series), compared(*compare), reference(to))
+        }
         Condition::Increase { series, by, within } => {
             format!("{} grows by at least {by} within {}", self::series(series), duration(*within))
         }
@@ -50,10 +53,24 @@ pub(crate) fn condition(condition: &Condition) -> String {
     }
 }
 
+fn reference(to: &Reference) -> String {
+    match to {
+        Reference::Other { series, plus } if *plus == 0.0 => self::series(series),
+        Reference::Other { series, plus } => format!("{} {plus:+}", self::series(series)),
+        Reference::Usual { times, of } => format!("{times} times the median of the {of} samples before"),
+        Reference::ShareOf { whole, level, within, at_least } => format!(
+            "{level} of what {} grows within {} (by at least {at_least})",
+            series(whole),
+            duration(*within)
+        ),
+    }
+}
+
 fn joined(parts: &[Condition], word: &str) -> String {
     let part = |part: &Condition| match part {
         Condition::All(inner) | Condition::Any(inner) if inner.len() > 1 => format!("({})", condition(part)),
         Condition::Sample { .. }
+        | Condition::Relative { .. }
         | Condition::Increase { .. }
         | Condition::Event { .. }
         | Condition::State { .. }

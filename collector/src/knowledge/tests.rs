@@ -92,7 +92,12 @@ fn every_entry_of_the_pack_can_be_acted_upon() {
         }
         assert!(entry.steps.len() >= 3, "{code} has {} steps", entry.steps.len());
         assert!(entry.causes.len() >= 2, "{code} has {} causes", entry.causes.len());
-        assert!(!entry.tests.is_empty() && entry.article.is_some(), "{code} has no test or article");
+        // What the collector itself finds out about an identity no device can test.
+        let testable = !entry.code.as_str().starts_with("agent.");
+        assert!(
+            (!testable || !entry.tests.is_empty()) && entry.article.is_some(),
+            "{code} has no test or article"
+        );
         let says = |what: &str| entry.examples.iter().any(|example| example.name.contains(what));
         assert!(says("stays"), "{code} has no example that shows that silence is not recovery");
         let quiet = entry.examples.iter().filter(|example| example.expect.is_empty()).count();

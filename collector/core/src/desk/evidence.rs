@@ -69,6 +69,7 @@ pub(super) fn newest_look(
 fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
     match condition {
         Condition::Sample { series, .. }
+        | Condition::Relative { series, .. }
         | Condition::Increase { series, .. }
         | Condition::Event { series, .. } => {
             matching(moment, series).map(|(_, sample)| sample.observed_at).max()
@@ -88,6 +89,7 @@ fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
 fn samples(condition: &Condition, moment: Moment<'_>, lines: &mut Vec<Evidence>) {
     match condition {
         Condition::Sample { series, .. }
+        | Condition::Relative { series, .. }
         | Condition::Increase { series, .. }
         | Condition::Event { series, .. } => {
             newest(series, moment, lines);

@@ -3,6 +3,7 @@
 //! Each verdict says not only whether the condition holds, but what decided it, how long the samples behind it speak
 //! for the present, and when it will change although nothing is observed (a window that runs out).
 
+use super::relative;
 use crate::finding::{DeviceState, LatestSample, SeriesKey};
 use crate::knowledge::{Condition, SeriesMatch, TextMatch};
 use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
@@ -106,6 +107,7 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
             });
             any(verdicts).unwrap_or_else(Verdict::unknown)
         }
+        Condition::Relative { series, compare, to } => relative::evaluate(series, *compare, to, moment),
         Condition::Increase { series, by, within } => {
             if let Some(until) = moment.state.quiet_until.filter(|until| moment.at < *until) {
                 return Verdict { changes_at: Some(until), ..Verdict::unknown() };
@@ -264,6 +266,24 @@ fn attribute_matches(text: &TextMatch, value: Option<&str>) -> bool {
             TextMatch::OneOf(_) | TextMatch::StartsWith(_) => false,
         },
     }
+}
+
+/// What the counters grew by within the window, and the newest of them.
+pub(super) fn grown<'a>(
+    moment: Moment<'a>,
+    series: &'a SeriesMatch,
+    within: Duration,
+) -> Option<(f64, &'a SeriesKey, &'a LatestSample)> {
+    let oldest = moment.at.minus(within);
+    let mut total = 0.0;
+    let mut newest: Option<(&SeriesKey, &LatestSample)> = None;
+    for (key, sample) in matching(moment, series) {
+        total += sample.window.iter().filter(|(at, _)| *at > oldest).map(|(_, amount)| amount).sum::<f64>();
+        if newest.is_none_or(|(_, known)| known.observed_at < sample.observed_at) {
+            newest = Some((key, sample));
+        }
+    }
+    newest.map(|(key, sample)| (total, key, sample))
 }
 
 /// Adds what was counted within the window, over all series; `None` when there is none.

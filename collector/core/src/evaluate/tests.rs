@@ -1,6 +1,7 @@
 //! How findings behave, as the person at the desk would say it.
 
 mod naive;
+mod relative;
 mod windows;
 
 use crate::evaluate::TransitionKind;

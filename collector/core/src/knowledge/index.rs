@@ -1,6 +1,6 @@
 //! Finds the rules that look at an observation, so that one that no rule looks at costs a lookup.
 
-use super::{Condition, KnowledgeEntry};
+use super::{Condition, KnowledgeEntry, Reference, SeriesMatch};
 use firstline_model::{ComponentKind, RuleCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -76,6 +76,19 @@ impl KnowledgeIndex {
             Condition::Increase { series, within, .. } | Condition::Event { series, within, .. } => {
                 (series, 1, Some(*within))
             }
+            Condition::Relative { series, to, .. } => match to {
+                Reference::Other { series: other, .. } => {
+                    self.note(&rule, other, 1, None);
+                    (series, 1, None)
+                }
+                Reference::Usual { of, .. } => {
+                    (series, usize::try_from(*of).unwrap_or(1).saturating_add(1), None)
+                }
+                Reference::ShareOf { whole, within, .. } => {
+                    self.note(&rule, whole, 1, Some(*within));
+                    (series, 1, Some(*within))
+                }
+            },
             Condition::State { name, .. } => {
                 self.documents.entry(name.clone()).or_default().insert(rule);
                 return;
@@ -90,8 +103,18 @@ impl KnowledgeIndex {
                 return self.add(entry, part);
             }
         };
+        self.note(&rule, series, depth, window);
+    }
+
+    fn note(
+        &mut self,
+        rule: &(ComponentKind, RuleCode),
+        series: &SeriesMatch,
+        depth: usize,
+        window: Option<Duration>,
+    ) {
         let used = self.metrics.entry(series.metric.clone()).or_default();
-        used.rules.insert(rule);
+        used.rules.insert(rule.clone());
         used.depth = used.depth.max(depth);
         used.window = used.window.max(window);
         used.selected.extend(series.attributes.iter().map(|(name, _)| name.clone()));

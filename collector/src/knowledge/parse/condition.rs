@@ -2,7 +2,7 @@
 
 use super::super::problem::{Place, Problems, advice};
 use super::super::tree::{Item, Node, Table};
-use firstline_collector_core::knowledge::{Compare, Condition, SeriesMatch, TextMatch};
+use firstline_collector_core::knowledge::{Compare, Condition, Reference, SeriesMatch, TextMatch};
 use firstline_model::semconv;
 
 /// The keys that make a condition.
@@ -21,6 +21,7 @@ pub(super) const CONDITION_KEYS: &[&str] = &[
     "at_least",
     "increase",
     "rate",
+    "share_of",
     "count",
     "within",
     "all",
@@ -152,7 +153,7 @@ impl Reader {
         let series = self.series(table, "metric", problems)?;
         let counts = table.get("rate").or_else(|| table.get("increase")).is_some();
         if counts {
-            let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).collect();
+            let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).chain(["share_of"]).collect();
             refuse(table, &compare, "a counter's increase", problems);
         }
         if let Some(item) = table.get("rate") {
@@ -185,6 +186,14 @@ impl Reader {
                 problems.add(&table.place, format!("{} is compared with nothing", series.metric), advice);
                 None
             }
+            [(key, compare, item)] if table.get("share_of").is_some() => {
+                let level = item.number(key, problems)?;
+                self.share_of(table, series, *compare, level, problems)
+            }
+            [(_, compare, Item { node: Node::Table(inner), .. })] => {
+                refuse(table, &["within", "at_least"], "a comparison with a moving level", problems);
+                self.moving(inner, series, *compare, problems)
+            }
             [(key, compare, item)] => {
                 refuse(table, &["within"], "a comparison", problems);
                 let level = item.number(key, problems)?;
@@ -202,10 +211,69 @@ impl Reader {
         }
     }
 
+    /// `share_of = { metric = "...", at_least = 1000 }` beside a comparison and `within`.
+    fn share_of(
+        self,
+        table: &Table,
+        series: SeriesMatch,
+        compare: Compare,
+        level: f64,
+        problems: &mut Problems,
+    ) -> Option<Condition> {
+        let item = table.get("share_of")?;
+        let inner = item.table("share_of", problems)?;
+        inner.only("`share_of`", &["metric", "where", "at_least"], problems);
+        let within = within(table, "share_of", &item.place, problems)?;
+        let at_least = inner.get("at_least").map_or(Some(0.0), |item| item.number("at_least", problems))?;
+        let whole = self.named_series(inner, problems)?;
+        Some(Condition::Relative {
+            series,
+            compare,
+            to: Reference::ShareOf { whole, level, within, at_least },
+        })
+    }
+
+    /// `above = { metric = "...", where = {..}, plus = -5 }` or `above = { times = 2, median_of = 10 }`.
+    fn moving(
+        self,
+        inner: &Table,
+        series: SeriesMatch,
+        compare: Compare,
+        problems: &mut Problems,
+    ) -> Option<Condition> {
+        inner.only("a moving level", &["metric", "where", "plus", "times", "median_of"], problems);
+        let to = match inner.get("median_of") {
+            Some(item) => {
+                refuse(inner, &["metric", "where", "plus"], "`median_of`", problems);
+                let times = inner.get("times").map_or(Some(1.0), |item| item.number("times", problems))?;
+                let of = whole(item, "median_of", problems)?;
+                if of > 60 {
+                    problems.add(&item.place, format!("`median_of` is {of}"), "at most 60 samples are kept");
+                    return None;
+                }
+                Reference::Usual { times, of }
+            }
+            None => {
+                refuse(inner, &["times"], "another metric", problems);
+                let plus = inner.get("plus").map_or(Some(0.0), |item| item.number("plus", problems))?;
+                Reference::Other { series: self.named_series(inner, problems)?, plus }
+            }
+        };
+        Some(Condition::Relative { series, compare, to })
+    }
+
+    fn named_series(self, inner: &Table, problems: &mut Problems) -> Option<SeriesMatch> {
+        if inner.get("metric").is_none() {
+            let advice = "name the metric, or give `times` and `median_of`";
+            problems.add(&inner.place, "it is not clear what is compared with", advice);
+        }
+        self.series(inner, "metric", problems)
+    }
+
     fn event(self, table: &Table, problems: &mut Problems) -> Option<Condition> {
         let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).collect();
         refuse(table, &compare, "an event", problems);
-        refuse(table, &["key", "matches", "at_least", "increase", "rate"], "an event", problems);
+        refuse(table, &["key", "matches", "at_least", "increase", "rate", "share_of"], "an event", problems);
         let series = self.series(table, "event", problems)?;
         let count = match table.get("count") {
             None => 1,
@@ -274,6 +342,7 @@ fn state(table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Con
             "at_least",
             "increase",
             "rate",
+            "share_of",
             "count",
             "within",
         ],

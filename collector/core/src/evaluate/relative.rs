@@ -1,0 +1,97 @@
+//! Conditions that compare with something else than a fixed number: a limit that the hardware publishes, what is usual
+//! for this component, or another counter.
+
+use super::condition::{Decider, Moment, Truth, Verdict, any, grown, matching};
+use crate::finding::{LatestSample, SeriesKey};
+use crate::knowledge::{Compare, Reference, SeriesMatch};
+
+/// Evaluates one such condition.
+pub(super) fn evaluate(
+    series: &SeriesMatch,
+    compare: Compare,
+    to: &Reference,
+    moment: Moment<'_>,
+) -> Verdict {
+    if let Reference::ShareOf { .. } = to {
+        return share(series, compare, to, moment);
+    }
+    let verdicts = matching(moment, series).map(|(key, sample)| {
+        let level = match to {
+            Reference::Other { series: other, plus } => {
+                let newest = matching(moment, other).max_by_key(|(_, sample)| sample.observed_at);
+                newest.filter(|(_, other)| !unreadable(other)).map(|(_, other)| other.value + plus)
+            }
+            Reference::Usual { times, of } => usual(sample, *of).map(|usual| usual * times),
+            Reference::ShareOf { .. } => None,
+        };
+        judged(key, sample, compare, sample.value, level)
+    });
+    any(verdicts).unwrap_or_else(Verdict::unknown)
+}
+
+fn judged(
+    key: &SeriesKey,
+    sample: &LatestSample,
+    compare: Compare,
+    value: f64,
+    level: Option<f64>,
+) -> Verdict {
+    let truth = match level {
+        Some(level) if !unreadable(sample) => {
+            if compare.holds(value, level) {
+                Truth::True
+            } else {
+                Truth::False
+            }
+        }
+        // Without a limit the number alone says nothing.
+        Some(_) | None => Truth::Unknown,
+    };
+    Verdict {
+        truth,
+        decider: Some(Decider {
+            metric: key.metric.clone(),
+            value: Some(value),
+            threshold: level,
+            attributes: sample.attributes.clone(),
+            observed_at: sample.observed_at,
+        }),
+        fresh_until: sample.rhythm.fresh_until(),
+        unbroken_since: sample.rhythm.unbroken_since,
+        changes_at: None,
+    }
+}
+
+fn unreadable(sample: &LatestSample) -> bool {
+    sample.unavailable.as_ref().is_some_and(|(since, _)| *since >= sample.observed_at)
+}
+
+/// The median of the values before the newest; `None` while fewer than half of them are known.
+fn usual(sample: &LatestSample, of: u32) -> Option<f64> {
+    let of = usize::try_from(of).unwrap_or(usize::MAX);
+    let mut known: Vec<f64> = sample.before.iter().copied().take(of).collect();
+    if known.len() * 2 < of || known.is_empty() {
+        return None;
+    }
+    known.sort_by(f64::total_cmp);
+    let middle = known.len() / 2;
+    Some(if known.len() % 2 == 1 { known[middle] } else { (known[middle - 1] + known[middle]) / 2.0 })
+}
+
+/// What share of one counter's growth another one is.
+fn share(series: &SeriesMatch, compare: Compare, to: &Reference, moment: Moment<'_>) -> Verdict {
+    let Reference::ShareOf { whole, level, within, at_least } = to else { return Verdict::unknown() };
+    if let Some(until) = moment.state.quiet_until.filter(|until| moment.at < *until) {
+        return Verdict { changes_at: Some(until), ..Verdict::unknown() };
+    }
+    let (Some((part, _, _)), Some((all, key, sample))) =
+        (grown(moment, series, *within), grown(moment, whole, *within))
+    else {
+        return Verdict::unknown();
+    };
+    // A share of a handful says nothing, so it is known not to be a fault.
+    let share = if all > 0.0 && all >= *at_least { part / all } else { 0.0 };
+    let verdict = judged(key, sample, compare, share, Some(*level));
+    let decider = verdict.decider.map(|decider| Decider { metric: series.metric.clone(), ..decider });
+    Verdict { decider, ..verdict }
+}
