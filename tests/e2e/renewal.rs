@@ -3,6 +3,7 @@
 use firstline_proto::v1;
 use firstline_tests::backlog::{Backlog, now_ms};
 use firstline_tests::database::{delivered_exactly_once, number};
+use firstline_tests::simulated::SimulatedAgent;
 use firstline_tests::stranger::Stranger;
 use firstline_tests::wait::{seconds, until, until_ok};
 use firstline_tests::{Agent, Collector};
@@ -71,6 +72,31 @@ fn r5_a_machine_that_was_away_beyond_its_certificate_comes_back_by_itself_with_i
         if records > 500 { Ok(()) } else { Err(format!("{records} records")) }
     });
     assert!(fingerprint(&collector, &agent) > end);
+}
+
+#[test]
+fn r5_a_connected_device_that_does_not_renew_becomes_a_ticket_and_its_renewal_resolves_it() {
+    let mut collector = Collector::prepared().with_arguments(&["--certificate-lifetime", "40s"]);
+    collector.start();
+    let url = collector.enrollment_url(&[]);
+    let authority = std::fs::read_to_string(collector.authority()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (mut device, stream) = runtime.block_on(async {
+        let device = SimulatedAgent::enroll(&url, &authority, "pc").await.unwrap();
+        let stream = device.stream([1; 16]).await.unwrap();
+        (device, stream)
+    });
+    let ticket = collector.ticket("agent.certificate", "is there", seconds(45), |_| true);
+    assert_eq!(ticket["device"]["id"], device.device_id);
+    drop(stream);
+    let renewed = runtime.block_on(async {
+        device.renew().await.unwrap();
+        device.stream([2; 16]).await.unwrap()
+    });
+    let is_resolved = |ticket: &serde_json::Value| ticket["state"] == "resolved";
+    let resolved = collector.ticket("agent.certificate", "is resolved", seconds(30), is_resolved);
+    assert_eq!(resolved["id"], ticket["id"]);
+    drop(renewed);
 }
 
 #[test]

@@ -11,7 +11,7 @@
 /// How many late hellos in a row are taken for accidents of the network.
 const MOST_LATE: u32 = 2;
 /// Bytes of a lineage as it is kept.
-const BYTES: usize = 16 + 8 + 8 + 16 + 16 + 8 + 16 + 4;
+const BYTES: usize = 16 + 8 + 8 + 16 + 16 + 8 + 16 + 4 + 4;
 
 /// A place in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,8 +46,10 @@ pub struct Lineage {
     pub former: [u8; 16],
     /// The place that was shown then: shown again, the welcome was lost.
     pub shown: Place,
-    /// Late hellos since.
+    /// Late hellos of others since this process came: of the one before it, or of somebody who shows no place.
     pub late: u32,
+    /// Late hellos of this very process since its last one that was let in.
+    pub stale: u32,
 }
 
 /// What a hello means.
@@ -63,7 +65,7 @@ pub enum Verdict {
 
 /// Judges a hello. `fresh` is a token that nobody has seen.
 pub fn judge(kept: Option<&Lineage>, shown: &Shown, fresh: [u8; 16]) -> Verdict {
-    let next = |former| {
+    let next = |former, late| {
         let generation = kept.map_or(0, |kept| kept.place.generation).max(shown.place.generation);
         Verdict::Continues(Lineage {
             incarnation: shown.incarnation,
@@ -71,17 +73,25 @@ pub fn judge(kept: Option<&Lineage>, shown: &Shown, fresh: [u8; 16]) -> Verdict 
             place: Place { generation: generation.saturating_add(1), token: fresh },
             former,
             shown: shown.place,
-            late: 0,
+            late,
+            stale: 0,
         })
     };
-    let Some(kept) = kept else { return next([0; 16]) };
+    let Some(kept) = kept else { return next([0; 16], 0) };
     let is_same_process = shown.incarnation == kept.incarnation;
-    if (is_same_process && shown.attempt <= kept.attempt) || shown.incarnation == kept.former {
+    if is_same_process && shown.attempt <= kept.attempt {
+        let stale = kept.stale + 1;
+        return if stale > MOST_LATE { Verdict::Forked } else { Verdict::Late(Lineage { stale, ..*kept }) };
+    }
+    // A process does not come back after another one took over, so its hellos count for as long as that one lives.
+    if shown.incarnation == kept.former {
         return late(kept);
     }
-    let former = if is_same_process { kept.former } else { kept.incarnation };
     let is_known = shown.place == kept.place || shown.place == kept.shown;
-    if is_known || shown.place.generation > kept.place.generation { next(former) } else { Verdict::Forked }
+    if !is_known && shown.place.generation <= kept.place.generation {
+        return Verdict::Forked;
+    }
+    if is_same_process { next(kept.former, kept.late) } else { next(kept.incarnation, 0) }
 }
 
 /// Judges a stream that shows a certificate which was replaced, or no place although the device has one.
@@ -105,6 +115,7 @@ impl Lineage {
         bytes.extend_from_slice(&self.shown.generation.to_be_bytes());
         bytes.extend_from_slice(&self.shown.token);
         bytes.extend_from_slice(&self.late.to_be_bytes());
+        bytes.extend_from_slice(&self.stale.to_be_bytes());
         bytes
     }
 
@@ -123,6 +134,7 @@ impl Lineage {
             former: take(rest)?,
             shown: Place { generation: u64::from_be_bytes(take(rest)?), token: take(rest)? },
             late: u32::from_be_bytes(take(rest)?),
+            stale: u32::from_be_bytes(take(rest)?),
         };
         rest.is_empty().then_some(lineage)
     }
@@ -159,13 +171,13 @@ mod tests {
     #[derive(Default)]
     struct Desk {
         kept: Option<Lineage>,
-        drawn: u8,
+        drawn: u128,
     }
 
     impl Desk {
         fn hears(&mut self, shown: &Shown) -> Verdict {
             self.drawn += 1;
-            let verdict = judge(self.kept.as_ref(), shown, [self.drawn; 16]);
+            let verdict = judge(self.kept.as_ref(), shown, self.drawn.to_be_bytes());
             match verdict {
                 Verdict::Continues(lineage) | Verdict::Late(lineage) => self.kept = Some(lineage),
                 Verdict::Forked => {}

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How long after it was told to renew a device is told again, or sent away to come back with what it got.
 pub(super) const RENEW_AGAIN: Duration = Duration::from_secs(45);
+/// A device that has less than this share of its certificate's life left does not renew, and a person is told.
+const OVERDUE: f64 = 0.25;
 /// Devices renew within this time after a new authority became active, so that not all come at once.
 const LONGEST_SPREAD: Duration = Duration::from_secs(600);
 
@@ -46,6 +48,16 @@ impl Trust {
         not_after.minus(self.lifetime.mul_f64(0.4 + 0.2 * share))
     }
 
+    /// How long a device is given to renew before it is told again; short lives are renewed quickly.
+    pub(super) fn patience(&self) -> Duration {
+        RENEW_AGAIN.min(self.lifetime / 20)
+    }
+
+    /// Whether so little is left that the device should have renewed long ago.
+    pub(super) fn is_overdue(&self, left: Duration) -> bool {
+        left < self.lifetime.mul_f64(OVERDUE)
+    }
+
     /// As it is sent.
     pub(super) fn message(&self, renew: bool) -> v1::Trust {
         v1::Trust { authorities: self.authorities.clone(), renew }
@@ -71,8 +83,14 @@ pub(super) async fn is_current(
         return Ok(false);
     }
     tracing::info!(device = %known.id, "the device shows its renewed certificate");
+    let left = known.certificate_not_after.since(ingest.now());
+    let was_overdue = ingest.trust().is_some_and(|trust| trust.is_overdue(left));
     if let Some(now_known) = ingest.store.device(&known.id).await? {
         *known = now_known;
+    }
+    if was_overdue {
+        // A ticket may be open; what counts now is a whole life.
+        say_left(ingest, &known.id, WHOLE_LIFE).await;
     }
     Ok(true)
 }
@@ -146,18 +164,26 @@ async fn quarantine(ingest: &Ingest, device: &DeviceId) -> Result<(), StoreError
     Ok(())
 }
 
+/// What is said of a certificate that was just renewed: enough to end a ticket, however short lives are made.
+const WHOLE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Tells the rules how long a device's certificate is still good.
+pub(super) async fn say_left(ingest: &Ingest, device: &DeviceId, left: Duration) {
+    observe(ingest, device, semconv::TLS_CERTIFICATE_TIME_TO_EXPIRY, left.as_secs_f64()).await;
+}
+
 /// Tells the rules whether two machines use the device's identity.
 pub(crate) async fn say_conflict(ingest: &Ingest, device: &DeviceId, is_so: bool) {
+    observe(ingest, device, semconv::AGENT_IDENTITY_CONFLICT, f64::from(u8::from(is_so))).await;
+}
+
+async fn observe(ingest: &Ingest, device: &DeviceId, metric: &'static str, value: f64) {
     let observation = Observation {
         component: Component::only(ComponentKind::Agent),
         observed_at: ingest.now(),
-        body: Body::Sample {
-            metric: semconv::AGENT_IDENTITY_CONFLICT.into(),
-            attributes: Attributes::none(),
-            value: f64::from(u8::from(is_so)),
-        },
+        body: Body::Sample { metric: metric.into(), attributes: Attributes::none(), value },
     };
-    // Without a worker the collector is stopping; the status itself is durable.
+    // Without a worker the collector is stopping.
     let _ = ingest.work.send(Work::Observe { device: device.clone(), observation }).await;
 }
 

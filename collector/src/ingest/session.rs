@@ -377,7 +377,13 @@ impl Running {
                 }
                 Ok(_) | Err(_) => self.send_trust(true).await,
             }
-            self.renew_at = Some(now.plus(identity::RENEW_AGAIN));
+            if let Some(trust) = self.ingest.trust() {
+                let left = self.certificate_not_after.since(now);
+                if trust.is_overdue(left) {
+                    identity::say_left(&self.ingest, &self.device, left).await;
+                }
+                self.renew_at = Some(now.plus(trust.patience()));
+            }
         }
         None
     }
