@@ -12,6 +12,7 @@ mod enroll;
 pub mod identity;
 mod probe;
 pub mod run;
+mod sabotage;
 pub mod seams;
 mod spool;
 mod telemetry;

@@ -22,6 +22,7 @@
 //! One flipped byte costs at most the record that it is in: records are found by their marks, not by the pages and
 //! pointers around them. A lost page of 4 KiB costs the records that have a part of it.
 
+mod broken;
 mod carve;
 mod database;
 mod gap;
@@ -29,6 +30,7 @@ mod mark;
 mod mend;
 mod tally;
 
+use crate::sabotage::{self, SPOOL_RESET_ON_BAD_RECORD};
 use crate::seams::Disk;
 use carve::Journal;
 use database::{insert_epoch, insert_record, is_damage, update_epoch, write_watermarks};
@@ -386,6 +388,7 @@ impl Spool {
         let (awake_then, then) = *self.begun.get_or_insert((awake, now));
         let now = now.min(then.plus(awake.saturating_sub(awake_then)));
         let kept = self.mending(now, |spool| {
+            broken::unlink_early(&mut spool.database, &watermarks)?;
             let transaction = writing(&mut spool.database)?;
             write_watermarks(&transaction, &watermarks)?;
             transaction.commit()
@@ -488,6 +491,10 @@ impl Spool {
         counts: &[Count],
         now: Timestamp,
     ) -> Result<(), SpoolError> {
+        if sabotage::is(SPOOL_RESET_ON_BAD_RECORD) {
+            drop(database);
+            return broken::reset(&self.path);
+        }
         if self.disk.folder().is_none() {
             drop(database);
             return self

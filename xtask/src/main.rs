@@ -16,7 +16,9 @@ mod install;
 mod instance;
 mod interrupt;
 mod process;
+mod sabotage;
 mod service;
+mod soak;
 mod test;
 mod tidy;
 mod up;
@@ -45,6 +47,10 @@ enum Task {
     Bench(bench::Args),
     /// Give the doors of both programs random bytes, for as long as one likes
     Fuzz(fuzz::Args),
+    /// Build faults into both programs, one at a time, and see that a test notices each
+    Sabotage(sabotage::Args),
+    /// Run the long forms of the tests, and print what they measured
+    Soak(soak::Args),
     /// Check the agent for Windows and macOS from this machine
     CheckTargets(check_targets::Args),
     /// Build both programs, run a collector and this machine's agent until Ctrl-C
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Sabotage(args) => sabotage::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
         Task::Up(args) => up::run(&args),
         Task::Drill(args) => drill::run(&args),

@@ -15,6 +15,7 @@ use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 
 use self::report::{Counts, Row, Verdict};
+pub(crate) use self::requirements::path_with_nextest;
 use self::steps::STEPS;
 use crate::workspace;
 

@@ -2,6 +2,7 @@
 
 use super::mark::Mark;
 use super::{SpoolError, carve};
+use crate::sabotage;
 use crate::seams::Disk;
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use rusqlite::{Connection, Transaction, params};
@@ -43,7 +44,8 @@ pub(super) fn open(disk: &dyn Disk) -> rusqlite::Result<Connection> {
     database.busy_timeout(Duration::from_secs(5))?;
     database.pragma_update(None, "page_size", carve::PAGE as i64)?;
     database.pragma_update(None, "journal_mode", "WAL")?;
-    database.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if sabotage::is(sabotage::FSYNC_SKIPPED) { "OFF" } else { "FULL" };
+    database.pragma_update(None, "synchronous", synchronous)?;
     // Small: the spool is written once and read once.
     database.pragma_update(None, "cache_size", -128)?;
     database.pragma_update(None, "mmap_size", 0)?;

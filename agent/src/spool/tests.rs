@@ -235,3 +235,23 @@ fn r20_a_clock_that_jumps_ten_years_deletes_nothing_unacked_and_little_of_the_re
         "it is not kept for ten years"
     );
 }
+
+#[test]
+fn records_go_only_after_the_watermark_that_covers_them_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    for _ in 0..3 {
+        spool.append(b"x", T0).unwrap();
+    }
+    spool.set_watermark(Epoch([1; 16]), SequenceNumber(3));
+    let raw = Connection::open(folder.path().join("spool.db")).unwrap();
+    raw.execute_batch("CREATE TRIGGER refuse BEFORE UPDATE ON epoch BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let (later, awake) = (T0.plus(Duration::from_secs(7200)), Duration::from_secs(7200));
+    spool.flush(T0, Duration::ZERO).unwrap_err();
+    spool.flush(later, awake).unwrap_err();
+    let left: u32 = raw.query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 3, "records went although nothing durable says that they are acked");
+    raw.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(spool.flush(later, awake).unwrap(), [(Epoch([1; 16]), SequenceNumber(3))]);
+}

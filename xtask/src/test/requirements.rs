@@ -57,7 +57,7 @@ pub(super) fn cargo_deny() -> Result<PathBuf> {
 }
 
 /// A `PATH` on which `cargo nextest` is found.
-pub(super) fn path_with_nextest() -> Result<OsString> {
+pub(crate) fn path_with_nextest() -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if find_program(CARGO_NEXTEST.program).is_some() {
         return Ok(path);
