@@ -1,5 +1,6 @@
 //! Wire to model, which can fail, and model to wire, which cannot. One submodule per schema file.
 
+mod depth;
 mod directive;
 mod error;
 mod observation;

@@ -18,6 +18,9 @@ pub const TEXT_BYTES: usize = 1024;
 pub const DOCUMENT_TEXT_BYTES: usize = 4096;
 /// Most values in one document.
 pub const DOCUMENT_VALUES: usize = 20_000;
+/// Most messages inside each other: a record leads to a document in four, and a document of the model's greatest depth has
+/// eighteen. Anything above costs a decoder that calls itself one more call a level.
+pub const MESSAGE_LEVELS: usize = 32;
 /// Most epochs that an agent may offer.
 pub const EPOCHS: usize = 64;
 /// Largest certificate signing request.

@@ -9,6 +9,9 @@ pub enum DecodeError {
     /// It is not protobuf of this schema.
     #[error("not a message of this schema")]
     Protobuf(#[from] prost::DecodeError),
+    /// Parts of it do not fit into each other, or it holds what this schema has none of.
+    #[error("cut off, or with lengths that cannot be")]
+    Malformed,
     /// A part is larger than the limits allow.
     #[error("{what}: {found}, at most {limit} are allowed")]
     TooLarge {

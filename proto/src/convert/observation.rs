@@ -1,7 +1,7 @@
 //! Records: a list of observations with a shared table of texts.
 
 use super::value::{check_size, cut};
-use super::{DecodeError, value};
+use super::{DecodeError, depth, value};
 use crate::{limits, v1};
 use firstline_model::{
     Attributes, Body, Component, ComponentKind, DiagnosticOutcome, DiagnosticReport, Epoch, Observation,
@@ -24,6 +24,7 @@ pub fn encode_record(observations: &[Observation]) -> Vec<u8> {
 /// Decodes one record.
 pub fn decode_record(bytes: &[u8]) -> Result<Vec<Observation>, DecodeError> {
     check_size("bytes in a record", bytes.len(), limits::RECORD_BYTES)?;
+    depth::check_record(bytes)?;
     let record = v1::Record::decode(bytes)?;
     check_size("texts in a record", record.texts.len(), limits::RECORD_TEXTS)?;
     check_size("observations in a record", record.observations.len(), limits::RECORD_OBSERVATIONS)?;
