@@ -2,14 +2,18 @@
 //!
 //! [`listener`] accepts connections and tells who is there, [`enroll`] makes devices known, [`session`] speaks the
 //! delivery protocol on one stream, and [`worker`] judges and stores what all streams bring, one transaction for many
-//! devices at a time. Wire types do not travel past this folder.
+//! devices at a time. What keeps one peer from costing the others: [`peers`] (connections), [`activity`] (idle and
+//! stalled ones), [`frames`] (floods of HTTP/2). Wire types do not travel past this folder.
 //!
 //! Time and the network come from outside: `worker::start` takes the clock, `listener::connection` any bytes both ways.
 
+mod activity;
 pub(crate) mod device;
 pub(crate) mod enroll;
 pub(crate) mod identity;
+mod frames;
 pub mod listener;
+mod peers;
 pub(crate) mod policy;
 pub mod registry;
 mod reply;

@@ -10,6 +10,7 @@ pub mod clock;
 mod doctor;
 pub mod ingest;
 pub mod knowledge;
+mod limits;
 mod private;
 mod replay;
 mod rotate;

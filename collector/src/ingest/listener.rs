@@ -1,16 +1,20 @@
 //! Accepts connections: TLS with limits, and who is on the other side.
 //!
 //! The loop survives every accept error, because an operating system that is out of file handles must not end the
-//! service. Handshakes are bounded in number and time, connections in number. The device's name is taken from the
-//! verified certificate here and travels with every request of the connection.
+//! service. Handshakes are bounded in number and time, connections in number, and one that is of no use to anybody is cut.
+//! The device's name is taken from the verified certificate here and travels with every request of the connection.
+//! The bounds stand in `limits.rs`.
 
-use crate::authority;
-use anyhow::{Context, Result};
+use super::activity::{Activity, Followed};
+use super::frames::Watched;
+use super::peers::{Connections, Handshakes};
+use crate::{authority, limits};
+use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use firstline_model::DeviceId;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,19 +24,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
-
-/// How long a handshake may take; a peer that is slower is cut.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// Handshakes at once: each costs about 0.3 ms of a processor, so more would only queue there.
-const MOST_HANDSHAKES: usize = 128;
-/// Connections of one listener.
-const MOST_CONNECTIONS: usize = 120_000;
-/// After an accept error (no file handles left) the loop waits this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A silent peer is asked for a sign of life this often.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long that sign may take.
-const KEEPALIVE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Who is on the other side of a connection.
 #[derive(Debug, Clone)]
@@ -63,12 +54,13 @@ pub(crate) async fn serve<S, B>(
     S: Service<http::Request<axum::body::Body>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
+    B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let handshakes = Arc::new(Handshakes::default());
+    let devices = Arc::new(Connections::default());
+    let connections = Arc::new(Semaphore::new(places(kind)));
+    let mut refusing = Refusing::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -77,24 +69,40 @@ pub(crate) async fn serve<S, B>(
         let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(listener = ?kind, error = %error, "cannot accept a connection, going on");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                refusing.because(kind, &format!("cannot accept: {error}"));
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let Ok(place) = Arc::clone(&connections).try_acquire_owned() else {
-            tracing::warn!(listener = ?kind, "too many connections; one is refused");
+            refusing.because(kind, "there are too many connections");
             continue;
         };
+        let Some(pending) = handshakes.enter(address.ip()) else {
+            refusing.because(kind, "there are too many unfinished handshakes");
+            continue;
+        };
+        refusing.is_over(kind);
         // The newest certificates, which a rotation of the authority may just have replaced.
         let acceptor = TlsAcceptor::from(tls.load_full());
-        let (handshakes, service) = (Arc::clone(&handshakes), service.clone());
+        let (devices, service) = (Arc::clone(&devices), service.clone());
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let _place = place;
             let served = async {
-                let (tls, peer) = handshake(kind, acceptor, &handshakes, tcp, address).await?;
-                connection(kind, tls, peer, service, &mut stop).await
+                let (tls, peer) = handshake(kind, acceptor, tcp, address).await?;
+                drop(pending);
+                let mine = peer.device.as_ref().map(|(device, _)| devices.enter(device));
+                let too_many = async {
+                    match &mine {
+                        Some(mine) => mine.is_cut().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    served = connection(kind, tls, peer, service, &mut stop) => served,
+                    () = too_many => bail!("the device has too many newer connections"),
+                }
             };
             if let Err(error) = served.await {
                 tracing::debug!(peer = %address, error = format!("{error:#}"), "a connection ended");
@@ -103,16 +111,48 @@ pub(crate) async fn serve<S, B>(
     }
 }
 
+/// How many connections a listener may have: what the limits say, or its share of the file handles that there are.
+fn places(kind: Kind) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    // With few handles, half of them are kept back rather than none left.
+    let free = files.saturating_sub(limits::SPARE_FILES).max(files / 2);
+    match kind {
+        Kind::Agents => limits::AGENT_CONNECTIONS.min(free / 4 * 3),
+        Kind::Web => limits::WEB_CONNECTIONS.min(free / 4),
+    }
+}
+
+/// Says once that connections are refused, and once that they no longer are: a flood must not flood the log too.
+#[derive(Debug, Default)]
+struct Refusing {
+    refused: u64,
+}
+
+impl Refusing {
+    fn because(&mut self, kind: Kind, why: &str) {
+        if self.refused == 0 {
+            tracing::warn!(listener = ?kind, why, "connections are refused until there is room");
+        }
+        self.refused += 1;
+    }
+
+    fn is_over(&mut self, kind: Kind) {
+        if self.refused > 0 {
+            tracing::info!(listener = ?kind, refused = self.refused, "connections are accepted again");
+            self.refused = 0;
+        }
+    }
+}
+
 async fn handshake(
     kind: Kind,
     acceptor: TlsAcceptor,
-    handshakes: &Semaphore,
     tcp: TcpStream,
     address: SocketAddr,
 ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
-    let _turn = handshakes.acquire().await.context("the collector stops")?;
     tcp.set_nodelay(true).context("the connection is gone")?;
-    let tls = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(tcp))
+    let tls = tokio::time::timeout(limits::HANDSHAKE, acceptor.accept(tcp))
         .await
         .context("the handshake took too long")?
         .context("the handshake failed")?;
@@ -139,48 +179,61 @@ where
     S: Service<http::Request<axum::body::Body>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
+    B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let is_agent = kind == Kind::Agents;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_LIMIT)
+        .keep_alive_interval(limits::KEEPALIVE)
+        .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
         .initial_stream_window_size(128 << 10)
         .initial_connection_window_size(256 << 10)
-        .max_concurrent_streams(if kind == Kind::Agents { 8 } else { 64 })
-        .max_header_list_size(16 << 10)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(20)
+        .max_concurrent_streams(if is_agent { limits::AGENT_STREAMS } else { limits::WEB_STREAMS })
+        .max_header_list_size(limits::HEADERS)
+        .max_pending_accept_reset_streams(limits::RESET_STREAMS)
+        .max_local_error_reset_streams(limits::RESET_STREAMS)
         .max_send_buf_size(64 << 10);
-    let builder = if kind == Kind::Agents { builder.http2_only() } else { builder };
-    let mut builder = builder;
+    let mut builder = if is_agent { builder.http2_only() } else { builder };
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
-        .max_buf_size(32 << 10);
-    let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        .header_read_timeout(limits::REQUEST_HEAD)
+        .max_buf_size(limits::HEADERS as usize);
+    let activity = Activity::new(kind);
+    let following = Arc::clone(&activity);
+    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer.address));
-        request.map(axum::body::Body::new)
+        let (service, open) = (service.clone(), following.request());
+        async move {
+            let answer = service.oneshot(request.map(axum::body::Body::new));
+            match tokio::time::timeout(limits::ANSWER, answer).await {
+                Ok(answer) => answer.map(|answer| answer.map(|body| Followed::new(axum::body::Body::new(body), open))),
+                // The web side has a limit of its own and says it in its own words before this one.
+                Err(_) => Ok(tonic::Status::deadline_exceeded("the request took too long")
+                    .into_http::<axum::body::Body>()
+                    .map(|body| Followed::new(body, open))),
+            }
+        }
     });
-    let service = TowerToHyperService::new(service);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let io = TokioIo::new(Watched::new(io, is_agent));
+    let connection = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(connection);
-    tokio::select! {
+    let (patience, why) = tokio::select! {
         biased;
         served = &mut connection => return served.map_err(|error| anyhow::anyhow!("{error}")),
-        () = stopped(stop) => {}
-    }
+        // Streams end themselves when the collector stops; what does not is cut.
+        () = stopped(stop) => (Duration::from_secs(3), None),
+        why = activity.is_over() => (Duration::from_millis(500), Some(why)),
+    };
     connection.as_mut().graceful_shutdown();
-    // Streams end themselves when the collector stops; what does not is cut.
-    match tokio::time::timeout(Duration::from_secs(3), connection).await {
-        Ok(served) => served.map_err(|error| anyhow::anyhow!("{error}")),
-        Err(_) => Ok(()),
+    match (tokio::time::timeout(patience, connection).await, why) {
+        (_, Some(why)) => bail!("cut: {why}"),
+        (Ok(served), None) => served.map_err(|error| anyhow::anyhow!("{error}")),
+        (Err(_), None) => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What holds for every request whatever its route: size, time, origin, and the headers of the answer.
 
+use crate::limits;
 use crate::web::caller::has_bearer;
 use crate::web::failure::{Failure, PageFailure};
 use axum::extract::Request;
@@ -7,12 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
-use std::time::Duration;
-
-/// The largest body of a request.
-pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Within this time a request is answered; a live stream must only have begun.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -49,21 +44,29 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses bodies that say that they are too large, and gives up on requests that take too long.
-pub(super) async fn limits(request: Request, next: Next) -> Response {
+/// Refuses bodies that say that they are too large or compressed (nothing here inflates anything), and gives up on requests that take too long.
+pub(super) async fn bounds(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limits::BODY_BYTES as u64) {
         return fail(&path, too_large());
     }
-    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+    let coding = request.headers().get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return fail(&path, compressed());
+    }
+    match tokio::time::timeout(limits::ANSWER, next.run(request)).await {
         Ok(response) => response,
         Err(_) => fail(&path, Failure::unavailable("the request took too long; it may be tried again")),
     }
 }
 
 pub(super) fn too_large() -> Failure {
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have at most {MAX_BODY_BYTES} bytes"))
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have at most {} bytes", limits::BODY_BYTES))
+}
+
+fn compressed() -> Failure {
+    Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken; send it as it is")
 }
 
 /// Refuses requests that change something and come from another site's page.

@@ -1,7 +1,8 @@
 //! Reads what requests bring: bodies and queries, bounded, with every refusal as a [`Failure`].
 
+use crate::limits;
 use crate::web::failure::{Failure, PageFailure};
-use crate::web::guard::{MAX_BODY_BYTES, fail, too_large};
+use crate::web::guard::{fail, too_large};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::http::request::Parts;
@@ -12,9 +13,6 @@ use firstline_model::{DeviceId, TicketId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
-
-/// How deep a JSON body may nest.
-const MAX_JSON_DEPTH: usize = 64;
 
 /// A JSON body.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -30,8 +28,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             ));
         }
         let bytes = read_body(request).await?;
-        if nesting(&bytes) > MAX_JSON_DEPTH {
-            return Err(Failure::bad_request(format!("the body nests deeper than {MAX_JSON_DEPTH} levels")));
+        if nesting(&bytes) > limits::JSON_LEVELS {
+            return Err(Failure::bad_request(format!("the body nests deeper than {} levels", limits::JSON_LEVELS)));
         }
         // The library would fill the fields of an object from a list, by position.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -151,7 +149,7 @@ fn has_media_type(headers: &HeaderMap, expected: &str) -> bool {
 
 async fn read_body(request: Request) -> Result<Bytes, Failure> {
     // The one way in which this fails with a well-behaved connection is the limit; a broken connection sees no answer.
-    axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| too_large())
+    axum::body::to_bytes(request.into_body(), limits::BODY_BYTES).await.map_err(|_| too_large())
 }
 
 /// The deepest nesting of lists and maps, without building anything.

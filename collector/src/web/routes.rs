@@ -1,5 +1,6 @@
 //! The one table of routes. The router is built from it and the tests walk it, so no route escapes the checks.
 
+use crate::limits;
 use crate::web::caller::{require_for_api, require_for_page};
 use crate::web::context::{Site, Web, WebContext};
 use crate::web::failure::Failure;
@@ -70,9 +71,9 @@ pub(crate) fn router(context: WebContext) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(guard::after_panic))
-        .layer(DefaultBodyLimit::max(guard::MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .layer(from_fn(guard::same_origin))
-        .layer(from_fn(guard::limits))
+        .layer(from_fn(guard::bounds))
         .layer(from_fn(guard::headers))
         .with_state(web)
 }

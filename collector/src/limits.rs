@@ -1,0 +1,128 @@
+//! What bounds a peer of either listener, each with its reason. Bounds of one stream stand in `ingest/session.rs` and
+//! `ingest/worker.rs`. What concerns operators stands in [`OPERATORS`] too,
+//! and a test compares that with the table in `collector/README.md`. Sizes of what travels between agent and collector
+//! are both sides' and stand in `firstline_proto::limits`.
+
+use firstline_proto::limits as wire;
+use std::time::Duration;
+
+// --- connections
+
+/// How long a peer may take to finish its handshake. A slow mobile link needs about one second.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes that may be unfinished at once. One that waits for its peer costs a few KiB and no processor time; with the
+/// time limit above, an attacker would have to open 800 a second to fill this.
+pub(crate) const PENDING_HANDSHAKES: usize = 4_096;
+/// ... and of one address (of one /64 with IPv6). A site of a thousand devices may stand behind one address.
+pub(crate) const PENDING_HANDSHAKES_PER_ADDRESS: usize = 1_024;
+/// Connections of the agents' listener, if the system gives so many file handles: see [`SPARE_FILES`].
+pub(crate) const AGENT_CONNECTIONS: usize = 120_000;
+/// Connections of the web listener, likewise: people and their programs, not devices.
+pub(crate) const WEB_CONNECTIONS: usize = 4_096;
+/// File handles that connections leave to the store, the knowledge folder and everything else.
+pub(crate) const SPARE_FILES: usize = 128;
+/// Connections of one device. A second one is a reconnect whose predecessor has not been noticed as dead; beyond, the
+/// oldest is cut.
+pub(crate) const CONNECTIONS_PER_DEVICE: usize = 4;
+/// After an accept error (no file handles left) the loop waits this long: well below the second in which it must go on.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a new connection may take to bring the head of its first request; also for each head with HTTP/1.1.
+pub(crate) const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// How long an agent's connection may stand without a request: an agent that has no stream has no use for it.
+pub(crate) const AGENT_IDLE: Duration = Duration::from_secs(10);
+/// How long a browser's connection may stand without a request.
+pub(crate) const WEB_IDLE: Duration = Duration::from_secs(60);
+/// How long an answer may stand without its reader taking any of it. Live pages carry a sign of life every 15 s.
+pub(crate) const WEB_STALLED: Duration = Duration::from_secs(60);
+/// How long an answer may take to begin, the request's body included.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// A silent peer is asked for a sign of life this often, and has [`KEEPALIVE_ANSWER`] for it: a dead connection is noticed
+/// within 30 s.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
+/// See [`KEEPALIVE`].
+pub(crate) const KEEPALIVE_ANSWER: Duration = Duration::from_secs(8);
+/// Streams of one agent's connection at once; it uses one.
+pub(crate) const AGENT_STREAMS: u32 = 8;
+/// Requests of one browser's connection at once.
+pub(crate) const WEB_STREAMS: u32 = 64;
+/// All headers of a request, decoded. A session cookie and a bearer token are some 200 bytes.
+pub(crate) const HEADERS: u32 = 16 << 10;
+/// HTTP/2 frames that cost work and bring nothing (PING, SETTINGS, PRIORITY, RST_STREAM, CONTINUATION, empty DATA; on the
+/// agents' listener HEADERS too) that a connection may send at once. Libraries send a handful a minute.
+pub(crate) const CONTROL_FRAMES: u32 = 500;
+/// ... and for each further second.
+pub(crate) const CONTROL_FRAMES_PER_SECOND: u32 = 50;
+/// Streams that a peer may open and reset, or make us reset, before its connection is closed.
+pub(crate) const RESET_STREAMS: usize = 20;
+
+// --- web
+
+/// The largest body of a request.
+pub(crate) const BODY_BYTES: usize = 1 << 20;
+/// How deep a JSON body may nest.
+pub(crate) const JSON_LEVELS: usize = 64;
+
+/// What operators should know: what is limited, to what, and why.
+#[cfg_attr(not(test), expect(dead_code, reason = "the test compares it with the README"))]
+pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
+    ("gRPC message", Amount::Bytes(wire::MESSAGE_BYTES), "a batch with room for its frame; compressed ones are refused"),
+    ("batch", Amount::Count(wire::BATCH_RECORDS), "records; an agent with a backlog sends full ones"),
+    ("payload of a batch", Amount::Bytes(wire::BATCH_BYTES), "what one transaction takes of a device"),
+    ("text in a record", Amount::Bytes(wire::TEXT_BYTES), "names; a larger record is kept as it came and not judged"),
+    ("messages inside each other", Amount::Count(wire::MESSAGE_LEVELS), "levels; a decoder calls itself for each"),
+    ("handshake", Amount::Time(HANDSHAKE), "slow peers are cut"),
+    ("unfinished handshakes", Amount::Count(PENDING_HANDSHAKES), "beyond, connections are closed at once"),
+    ("... of one address", Amount::Count(PENDING_HANDSHAKES_PER_ADDRESS), "a site may stand behind one address"),
+    ("agents' connections", Amount::Count(AGENT_CONNECTIONS), "or three quarters of the file handles"),
+    ("web connections", Amount::Count(WEB_CONNECTIONS), "or a quarter of the file handles"),
+    ("file handles kept back", Amount::Count(SPARE_FILES), "the store must work when connections use up the rest"),
+    ("connections of a device", Amount::Count(CONNECTIONS_PER_DEVICE), "beyond, its oldest is cut"),
+    ("head of a request", Amount::Time(REQUEST_HEAD), "slow peers are cut"),
+    ("headers of a request", Amount::Bytes(HEADERS as usize), "more is answered 431 or resets the stream"),
+    ("answer to a request", Amount::Time(ANSWER), "its body included; slow bodies are given up"),
+    ("agent's connection without a stream", Amount::Time(AGENT_IDLE), "cut"),
+    ("browser's connection without a request", Amount::Time(WEB_IDLE), "cut"),
+    ("answer that nobody reads", Amount::Time(WEB_STALLED), "cut"),
+    ("dead connection", Amount::Time(KEEPALIVE.saturating_add(KEEPALIVE_ANSWER)), "noticed by HTTP/2 pings"),
+    ("HTTP/2 control frames", Amount::Rate(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND), "floods end the connection"),
+    ("reset streams", Amount::Count(RESET_STREAMS), "rapid reset ends the connection"),
+    ("REST body", Amount::Bytes(BODY_BYTES), "413; a compressed one is answered 415"),
+    ("JSON nesting", Amount::Count(JSON_LEVELS), "400"),
+];
+
+/// How much.
+#[cfg_attr(not(test), expect(dead_code, reason = "the test compares it with the README"))]
+pub(crate) enum Amount {
+    /// So many.
+    Count(usize),
+    /// So many bytes.
+    Bytes(usize),
+    /// So long.
+    Time(Duration),
+    /// So many at once, and so many for each further second.
+    Rate(u32, u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(amount: &Amount) -> String {
+        match amount {
+            Amount::Count(count) => count.to_string(),
+            Amount::Bytes(bytes) if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+            Amount::Bytes(bytes) => format!("{} KiB", bytes >> 10),
+            Amount::Time(time) => format!("{} s", time.as_secs()),
+            Amount::Rate(burst, rate) => format!("{burst}, then {rate} a second"),
+            }
+    }
+
+    #[test]
+    fn r16_the_operators_table_says_what_is_in_force() {
+        let row = |(what, amount, why): &(&str, Amount, &str)| format!("| {what} | {} | {why} |", shown(amount));
+        let rows: Vec<String> = OPERATORS.iter().map(row).collect();
+        let table = format!("| what | limit | why |\n|---|---|---|\n{}\n", rows.join("\n"));
+        let readme = include_str!("../README.md");
+        assert!(readme.contains(&table), "collector/README.md must hold this table:\n{table}");
+    }
+}
