@@ -10,8 +10,8 @@
 mod activity;
 pub(crate) mod device;
 pub(crate) mod enroll;
-pub(crate) mod identity;
 mod frames;
+pub(crate) mod identity;
 pub mod listener;
 mod peers;
 pub(crate) mod policy;

@@ -65,17 +65,37 @@ pub(crate) const JSON_LEVELS: usize = 64;
 /// What operators should know: what is limited, to what, and why.
 #[cfg_attr(not(test), expect(dead_code, reason = "the test compares it with the README"))]
 pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
-    ("gRPC message", Amount::Bytes(wire::MESSAGE_BYTES), "a batch with room for its frame; compressed ones are refused"),
+    (
+        "gRPC message",
+        Amount::Bytes(wire::MESSAGE_BYTES),
+        "a batch with room for its frame; compressed ones are refused",
+    ),
     ("batch", Amount::Count(wire::BATCH_RECORDS), "records; an agent with a backlog sends full ones"),
     ("payload of a batch", Amount::Bytes(wire::BATCH_BYTES), "what one transaction takes of a device"),
-    ("text in a record", Amount::Bytes(wire::TEXT_BYTES), "names; a larger record is kept as it came and not judged"),
-    ("messages inside each other", Amount::Count(wire::MESSAGE_LEVELS), "levels; a decoder calls itself for each"),
+    (
+        "text in a record",
+        Amount::Bytes(wire::TEXT_BYTES),
+        "names; a larger record is kept as it came and not judged",
+    ),
+    (
+        "messages inside each other",
+        Amount::Count(wire::MESSAGE_LEVELS),
+        "levels; a decoder calls itself for each",
+    ),
     ("handshake", Amount::Time(HANDSHAKE), "slow peers are cut"),
     ("unfinished handshakes", Amount::Count(PENDING_HANDSHAKES), "beyond, connections are closed at once"),
-    ("... of one address", Amount::Count(PENDING_HANDSHAKES_PER_ADDRESS), "a site may stand behind one address"),
+    (
+        "... of one address",
+        Amount::Count(PENDING_HANDSHAKES_PER_ADDRESS),
+        "a site may stand behind one address",
+    ),
     ("agents' connections", Amount::Count(AGENT_CONNECTIONS), "or three quarters of the file handles"),
     ("web connections", Amount::Count(WEB_CONNECTIONS), "or a quarter of the file handles"),
-    ("file handles kept back", Amount::Count(SPARE_FILES), "the store must work when connections use up the rest"),
+    (
+        "file handles kept back",
+        Amount::Count(SPARE_FILES),
+        "the store must work when connections use up the rest",
+    ),
     ("connections of a device", Amount::Count(CONNECTIONS_PER_DEVICE), "beyond, its oldest is cut"),
     ("head of a request", Amount::Time(REQUEST_HEAD), "slow peers are cut"),
     ("headers of a request", Amount::Bytes(HEADERS as usize), "more is answered 431 or resets the stream"),
@@ -84,7 +104,11 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
     ("browser's connection without a request", Amount::Time(WEB_IDLE), "cut"),
     ("answer that nobody reads", Amount::Time(WEB_STALLED), "cut"),
     ("dead connection", Amount::Time(KEEPALIVE.saturating_add(KEEPALIVE_ANSWER)), "noticed by HTTP/2 pings"),
-    ("HTTP/2 control frames", Amount::Rate(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND), "floods end the connection"),
+    (
+        "HTTP/2 control frames",
+        Amount::Rate(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND),
+        "floods end the connection",
+    ),
     ("reset streams", Amount::Count(RESET_STREAMS), "rapid reset ends the connection"),
     ("REST body", Amount::Bytes(BODY_BYTES), "413; a compressed one is answered 415"),
     ("JSON nesting", Amount::Count(JSON_LEVELS), "400"),
@@ -114,12 +138,13 @@ mod tests {
             Amount::Bytes(bytes) => format!("{} KiB", bytes >> 10),
             Amount::Time(time) => format!("{} s", time.as_secs()),
             Amount::Rate(burst, rate) => format!("{burst}, then {rate} a second"),
-            }
+        }
     }
 
     #[test]
     fn r16_the_operators_table_says_what_is_in_force() {
-        let row = |(what, amount, why): &(&str, Amount, &str)| format!("| {what} | {} | {why} |", shown(amount));
+        let row =
+            |(what, amount, why): &(&str, Amount, &str)| format!("| {what} | {} | {why} |", shown(amount));
         let rows: Vec<String> = OPERATORS.iter().map(row).collect();
         let table = format!("| what | limit | why |\n|---|---|---|\n{}\n", rows.join("\n"));
         let readme = include_str!("../README.md");

@@ -150,7 +150,8 @@ mod tests {
         };
         let over = tokio::time::timeout(Duration::from_millis(5), activity.is_over()).await;
         assert!(over.is_err(), "cut at once");
-        activity.lock().moved = begun.checked_sub(limit.unwrap_or(Duration::from_secs(3600))).unwrap_or(begun);
+        activity.lock().moved =
+            begun.checked_sub(limit.unwrap_or(Duration::from_secs(3600))).unwrap_or(begun);
         let over = tokio::time::timeout(Duration::from_millis(50), activity.is_over()).await;
         over.is_ok().then(|| limit.map_or(0, |limit| limit.as_secs()))
     }

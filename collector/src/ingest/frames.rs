@@ -102,7 +102,8 @@ impl Meter {
 
     fn refill(&mut self, now: Instant) {
         let most = u64::from(limits::CONTROL_FRAMES) * PRICE;
-        let passed = u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
+        let passed =
+            u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
         let back = passed.saturating_mul(u64::from(limits::CONTROL_FRAMES_PER_SECOND) * PRICE) / 1_000_000;
         if back > 0 {
             self.left = self.left.saturating_add(back).min(most);
@@ -132,7 +133,11 @@ impl<T> Watched<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let fresh = buf.filled().get(before..).unwrap_or_default();
@@ -186,9 +191,7 @@ mod tests {
         let begun = Instant::now();
         let mut meter = Meter::new(is_agent, begun);
         assert!(meter.passes(PREFACE, begun));
-        (0..100_000)
-            .take_while(|_| frame.chunks(cut).all(|part| meter.passes(part, begun)))
-            .count()
+        (0..100_000).take_while(|_| frame.chunks(cut).all(|part| meter.passes(part, begun))).count()
     }
 
     #[test]

@@ -211,7 +211,9 @@ where
         async move {
             let answer = service.oneshot(request.map(axum::body::Body::new));
             match tokio::time::timeout(limits::ANSWER, answer).await {
-                Ok(answer) => answer.map(|answer| answer.map(|body| Followed::new(axum::body::Body::new(body), open))),
+                Ok(answer) => {
+                    answer.map(|answer| answer.map(|body| Followed::new(axum::body::Body::new(body), open)))
+                }
                 // The web side has a limit of its own and says it in its own words before this one.
                 Err(_) => Ok(tonic::Status::deadline_exceeded("the request took too long")
                     .into_http::<axum::body::Body>()

@@ -147,8 +147,10 @@ mod tests {
     #[test]
     fn r17_all_places_together_are_bounded() {
         let handshakes = Arc::new(Handshakes::default());
-        let places: Vec<Place> =
-            (0..=255_u8).flat_map(|a| (0..20).map(move |_| a)).filter_map(|a| handshakes.enter([198, 51, 100, a].into())).collect();
+        let places: Vec<Place> = (0..=255_u8)
+            .flat_map(|a| (0..20).map(move |_| a))
+            .filter_map(|a| handshakes.enter([198, 51, 100, a].into()))
+            .collect();
         assert_eq!(places.len(), limits::PENDING_HANDSHAKES);
     }
 

@@ -48,7 +48,10 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
 pub(super) async fn bounds(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limits::BODY_BYTES as u64) {
+    if length
+        .and_then(|text| text.parse::<u64>().ok())
+        .is_some_and(|length| length > limits::BODY_BYTES as u64)
+    {
         return fail(&path, too_large());
     }
     let coding = request.headers().get(header::CONTENT_ENCODING);
@@ -62,7 +65,10 @@ pub(super) async fn bounds(request: Request, next: Next) -> Response {
 }
 
 pub(super) fn too_large() -> Failure {
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have at most {} bytes", limits::BODY_BYTES))
+    Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("a body may have at most {} bytes", limits::BODY_BYTES),
+    )
 }
 
 fn compressed() -> Failure {

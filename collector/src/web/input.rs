@@ -29,7 +29,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         let bytes = read_body(request).await?;
         if nesting(&bytes) > limits::JSON_LEVELS {
-            return Err(Failure::bad_request(format!("the body nests deeper than {} levels", limits::JSON_LEVELS)));
+            return Err(Failure::bad_request(format!(
+                "the body nests deeper than {} levels",
+                limits::JSON_LEVELS
+            )));
         }
         // The library would fill the fields of an object from a list, by position.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {

@@ -66,7 +66,8 @@ pub(super) fn check_record(bytes: &[u8]) -> Result<(), DecodeError> {
             1 => skip(&mut at, 8, end)?,
             5 => skip(&mut at, 4, end)?,
             2 => {
-                let length = usize::try_from(varint(bytes, &mut at, end)?).map_err(|_| DecodeError::Malformed)?;
+                let length =
+                    usize::try_from(varint(bytes, &mut at, end)?).map_err(|_| DecodeError::Malformed)?;
                 let start = at;
                 skip(&mut at, length, end)?;
                 if let Some(inner) = kind.holds(tag >> 3) {
@@ -133,10 +134,8 @@ mod tests {
         let half = (0..Value::MAX_DEPTH / 2)
             .fold(Value::from("x"), |inner, _| Value::map([("a", Value::List(vec![inner]))]));
         for (document, passes) in [(half, true), (deepest, false)] {
-            let bodies = [
-                Body::State { name: "s".into(), document: document.clone() },
-                Body::Facts(document),
-            ];
+            let bodies =
+                [Body::State { name: "s".into(), document: document.clone() }, Body::Facts(document)];
             for body in bodies {
                 let component = Component::only(ComponentKind::Os);
                 let record =
