@@ -130,6 +130,11 @@ fn r3_every_certificate_is_a_devices_whatever_ten_thousand_requests_ask_for() {
                     }
                 }
             }
+            // A connection with more requests than an agent ever makes is a flood, and is cut.
+            if number % 250 == 249 {
+                client =
+                    Enrollee::connected(own_address(1), collector.agents(), &collector.authority()).await;
+            }
             client.request = request;
             match client.presents(token_of(&url), &[]).await {
                 Ok(answer) => {
