@@ -103,7 +103,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "spool-reset-on-bad-record",
         package: AGENT,
-        test: "r22_a_flipped_byte_costs_the_record_that_it_is_in_and_the_loss_is_named_once",
+        test: "r22_a_file_that_sqlite_refuses_gives_up_nothing_that_is_whole",
         is_quick: true,
     },
 ];
