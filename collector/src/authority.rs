@@ -8,6 +8,7 @@ pub(crate) mod rotation;
 pub(crate) mod tls;
 mod verifier;
 
+use crate::seal::Seal;
 use crate::{clock, private, secret};
 use anyhow::{Context, Result, bail};
 use firstline_model::{DeviceId, Timestamp};
@@ -20,6 +21,7 @@ use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKey
 use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use zeroize::Zeroizing;
 
 /// How long a device certificate is valid unless told otherwise. Renewed at half of it.
 pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(30 * DAY);
@@ -33,6 +35,8 @@ const DAY: u64 = 24 * 3600;
 
 /// Where the authorities lie in the data folder.
 pub(crate) const FOLDER: &str = "authority";
+/// What an authority's key is sealed for: it cannot be taken for another secret, nor another for it.
+const KEY_PURPOSE: &str = "authority key";
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
 
@@ -79,14 +83,11 @@ pub(crate) struct ServerIdentity {
 
 impl Signer {
     /// Reads the pair in this folder.
-    fn open(folder: &Path) -> Result<Self> {
+    fn open(folder: &Path, seal: &Seal) -> Result<Self> {
         let (key_path, certificate_path) = (folder.join(KEY), folder.join(CERTIFICATE));
-        let key = std::fs::read_to_string(&key_path).with_context(|| {
-            format!("cannot read {}; without it no device can be enrolled", key_path.display())
-        })?;
+        let key = read_key(&key_path, seal)?;
         let pem = std::fs::read_to_string(&certificate_path)
             .with_context(|| format!("cannot read {}", certificate_path.display()))?;
-        let key = KeyPair::from_pem(&key).with_context(|| format!("{} is damaged", key_path.display()))?;
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .with_context(|| format!("{} is damaged", certificate_path.display()))?;
         if !is_key_of(&certificate, &key)? {
@@ -98,7 +99,7 @@ impl Signer {
     }
 
     /// Makes a pair in this folder, which becomes closed to others.
-    fn create(folder: &Path) -> Result<()> {
+    fn create(folder: &Path, seal: &Seal) -> Result<()> {
         let key =
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make the authority's key")?;
         let mut params = CertificateParams::default();
@@ -110,7 +111,8 @@ impl Signer {
         set_validity(&mut params, AUTHORITY_LIFETIME)?;
         let certificate = params.self_signed(&key).context("cannot make the authority's certificate")?;
         private::create_folder(folder)?;
-        private::create_file(&folder.join(KEY), &key.serialize_pem())?;
+        let text = Zeroizing::new(key.serialize_pem());
+        seal.create(&folder.join(KEY), KEY_PURPOSE, text.as_bytes())?;
         // The certificate comes last: its presence says that the key is there.
         private::create_file(&folder.join(CERTIFICATE), &certificate.pem())
     }
@@ -131,6 +133,14 @@ pub(crate) fn is_near_its_end(end: Timestamp, now: Timestamp) -> bool {
     end.since(now) < Duration::from_secs(60 * DAY)
 }
 
+/// Reads an authority's key; one that an earlier version left in clear is sealed in its place.
+fn read_key(path: &Path, seal: &Seal) -> Result<KeyPair> {
+    let text =
+        seal.read(path, KEY_PURPOSE).context("without the authority's key no device can be enrolled")?;
+    let text = std::str::from_utf8(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    KeyPair::from_pem(text).with_context(|| format!("{} is damaged", path.display()))
+}
+
 fn is_key_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<bool> {
     let (_, parsed) =
         x509_parser::parse_x509_certificate(certificate).context("an authority's certificate is damaged")?;
@@ -140,18 +150,19 @@ fn is_key_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<bool> {
 impl Authority {
     /// Reads the authorities of this data folder, or makes the first one. Keys are 0600 in folders 0700.
     pub(crate) fn open(data: &Path) -> Result<Self> {
+        let seal = Seal::of(data);
         let folder = data.join(FOLDER);
         if !folder.join(CERTIFICATE).exists() {
-            Signer::create(&folder)?;
+            Signer::create(&folder, &seal)?;
         }
-        rotation::finish_retirement(&folder)?;
+        rotation::finish_retirement(&folder, &seal)?;
         let next = folder.join(rotation::NEXT);
         let (next, is_next_active) = if next.join(CERTIFICATE).exists() {
-            (Some(Signer::open(&next)?), next.join(rotation::ACTIVE).exists())
+            (Some(Signer::open(&next, &seal)?), next.join(rotation::ACTIVE).exists())
         } else {
             (None, false)
         };
-        Ok(Self { server: Signer::open(&folder)?, next, is_next_active })
+        Ok(Self { server: Signer::open(&folder, &seal)?, next, is_next_active })
     }
 
     /// SHA-256 in hexadecimal of the authority that signs the collector's own certificate, for enrollment addresses.

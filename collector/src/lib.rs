@@ -14,6 +14,7 @@ mod limits;
 mod private;
 mod replay;
 mod rotate;
+mod seal;
 mod secret;
 mod serve;
 mod site;

@@ -1,11 +1,12 @@
 //! Files and folders that only the collector's own user may read. The collector is a unix program; this is the one file
 //! that says so.
 
+use crate::secret;
 use anyhow::{Context, Result, bail};
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a folder (and its parents) that only this user may enter.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
@@ -16,16 +17,61 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
-/// Writes a new file that only this user may read, and makes it durable.
+/// Writes a new file that only this user may read, whole and durable, or none. Refuses a name that is taken.
 pub(crate) fn create_file(path: &Path, text: &str) -> Result<()> {
-    let mut file = OpenOptions::new()
+    let fresh = write_beside(path, text.as_bytes())?;
+    // A link, because a rename would replace what somebody else has put there meanwhile.
+    let linked =
+        std::fs::hard_link(&fresh, path).with_context(|| format!("cannot create {}", path.display()));
+    // What is left behind is as closed as the file itself.
+    let _ = std::fs::remove_file(&fresh);
+    linked.and_then(|()| sync_folder_of(path))
+}
+
+/// Replaces a file by one that only this user may read: at every moment the old or the new one is there, whole.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fresh = write_beside(path, bytes)?;
+    std::fs::rename(&fresh, path).with_context(|| format!("cannot replace {}", path.display()))?;
+    sync_folder_of(path)
+}
+
+/// Opens a file for writing that only this user may read and that is not there yet.
+pub(crate) fn open_new(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    file.sync_all().with_context(|| format!("cannot make {} durable", path.display()))
+        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    let fresh = beside(path)?;
+    let mut file = open_new(&fresh)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // The name is ours alone, so nothing of anybody else's is deleted.
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(fresh)
+}
+
+/// A name in the same folder that nobody else uses, for a file that takes its own name when it is whole.
+pub(crate) fn beside(path: &Path) -> Result<PathBuf> {
+    let mut bytes = [0; 8];
+    secret::fill(&mut bytes)?;
+    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+    Ok(path.with_file_name(format!(".{}.new-{}", name.to_string_lossy(), secret::hex(&bytes))))
+}
+
+/// Makes the names in a file's folder durable.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot make {} durable", path.display()))
 }
 
 /// Refuses what others may read or change, with the command that mends it.

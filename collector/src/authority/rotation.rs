@@ -8,11 +8,11 @@
 //! The folder is the state: each step is one atomic rename or one new file, and a step that was interrupted is finished
 //! by whoever opens the folder next. A running collector looks at [`stamp`].
 
-use super::{CERTIFICATE, FOLDER, KEY, Signer, is_key_of};
+use super::{CERTIFICATE, FOLDER, KEY, Signer, is_key_of, read_key};
 use crate::private;
+use crate::seal::Seal;
 use anyhow::{Context, Result, bail};
 use firstline_model::Timestamp;
-use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs::File;
@@ -82,7 +82,7 @@ pub(crate) fn prepare(data: &Path, now: Timestamp) -> Result<()> {
     if draft.exists() {
         std::fs::remove_dir_all(&draft).with_context(|| format!("cannot remove {}", draft.display()))?;
     }
-    Signer::create(&draft)?;
+    Signer::create(&draft, &Seal::of(data))?;
     private::create_file(&draft.join(PREPARED), &now.as_millis().to_string())?;
     std::fs::rename(&draft, folder.join(NEXT)).context("cannot put the new authority in its place")
 }
@@ -97,18 +97,17 @@ pub(crate) fn retire(data: &Path) -> Result<()> {
     let folder = data.join(FOLDER);
     let next = folder.join(NEXT);
     std::fs::rename(next.join(KEY), folder.join(KEY)).context("cannot put the new key in its place")?;
-    finish_retirement(&folder)
+    finish_retirement(&folder, &Seal::of(data))
 }
 
 /// Finishes a retirement that was interrupted: the key moves first, and a key that fits the new certificate says that
 /// the rest was meant to follow.
-pub(super) fn finish_retirement(folder: &Path) -> Result<()> {
+pub(super) fn finish_retirement(folder: &Path, seal: &Seal) -> Result<()> {
     let next = folder.join(NEXT);
     let (fresh, place) = (next.join(CERTIFICATE), folder.join(CERTIFICATE));
     if next.exists() && !next.join(KEY).exists() {
         if fresh.exists() {
-            let key = std::fs::read_to_string(folder.join(KEY)).context("cannot read the authority's key")?;
-            let key = KeyPair::from_pem(&key).context("the authority's key is damaged")?;
+            let key = read_key(&folder.join(KEY), seal)?;
             let pem = std::fs::read(&fresh).with_context(|| format!("cannot read {}", fresh.display()))?;
             let certificate = CertificateDer::from_pem_slice(&pem).context("the new authority is damaged")?;
             if !is_key_of(&certificate, &key)? {
