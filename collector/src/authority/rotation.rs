@@ -154,4 +154,46 @@ mod tests {
         assert_eq!(phase(data).unwrap(), Phase::Settled);
         private::check_closed(&at.join(KEY)).unwrap();
     }
+
+    /// The key as a version before sealing left it.
+    fn put_in_clear(path: &Path, seal: &Seal) {
+        let pem = read_key(path, seal).unwrap().serialize_pem();
+        std::fs::remove_file(path).unwrap();
+        private::create_file(path, &pem).unwrap();
+    }
+
+    #[test]
+    fn r6_keys_that_lie_in_clear_are_sealed_at_every_step_of_a_rotation_and_stay_the_same_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        let (at, next) = (data.join(FOLDER), data.join(FOLDER).join(NEXT));
+        let is_sealed = |path: &Path| !std::fs::read_to_string(path).unwrap().contains("PRIVATE KEY");
+        let seal = Seal::of(data);
+        let old = Authority::open(data).unwrap().fingerprint();
+
+        put_in_clear(&at.join(KEY), &seal);
+        prepare(data, Timestamp::from_millis(7)).unwrap();
+        put_in_clear(&next.join(KEY), &seal);
+        assert!(!is_sealed(&at.join(KEY)) && !is_sealed(&next.join(KEY)), "the test leaves nothing in clear");
+        let prepared = Authority::open(data).unwrap();
+        assert_eq!((prepared.issuing_fingerprint(), prepared.trusted().len()), (old.clone(), 2));
+        assert!(is_sealed(&at.join(KEY)) && is_sealed(&next.join(KEY)));
+
+        put_in_clear(&next.join(KEY), &seal);
+        activate(data).unwrap();
+        let active = Authority::open(data).unwrap();
+        let new = active.issuing_fingerprint();
+        assert_eq!(active.fingerprint(), old);
+        assert_ne!(new, old);
+        assert!(is_sealed(&next.join(KEY)));
+
+        // Killed between the two renames of the retirement, by the version that knew no seal.
+        put_in_clear(&next.join(KEY), &seal);
+        std::fs::rename(next.join(KEY), at.join(KEY)).unwrap();
+        let retired = Authority::open(data).unwrap();
+        assert_eq!((retired.fingerprint(), retired.issuing_fingerprint()), (new.clone(), new.clone()));
+        assert_eq!(phase(data).unwrap(), Phase::Settled);
+        assert!(is_sealed(&at.join(KEY)));
+        assert_eq!(Authority::open(data).unwrap().fingerprint(), new, "what was sealed cannot be read again");
+    }
 }
