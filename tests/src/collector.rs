@@ -27,6 +27,8 @@ pub struct Collector {
     token: Option<String>,
     expected_errors: Vec<String>,
     arguments: Vec<String>,
+    /// Most file handles that it may have.
+    files: Option<u32>,
 }
 
 impl Collector {
@@ -60,7 +62,15 @@ impl Collector {
             token: None,
             expected_errors: Vec::new(),
             arguments: Vec::new(),
+            files: None,
         }
+    }
+
+    /// Has at most so many file handles.
+    #[must_use]
+    pub fn with_files(mut self, most: u32) -> Self {
+        self.files = Some(most);
+        self
     }
 
     /// Starts with further arguments of `serve`.
@@ -102,7 +112,15 @@ impl Collector {
 
     /// Starts `serve` on free ports and waits until it listens.
     pub fn start(&mut self) {
-        let mut command = process::command(process::binary("firstline-collector"));
+        let binary = process::binary("firstline-collector");
+        let mut command = match self.files {
+            None => process::command(binary),
+            Some(most) => {
+                let mut command = process::command("sh");
+                command.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(binary);
+                command
+            }
+        };
         command.args([
             "serve",
             "--agents",
@@ -145,6 +163,11 @@ impl Collector {
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.running().pid()
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.running().memory()
     }
 
     /// Whether it ended by itself.

@@ -6,6 +6,7 @@
 //! a time limit. Everything that a test starts or mounts ends with the value that stands for it.
 
 pub mod agent;
+pub mod attack;
 pub mod backlog;
 pub mod collector;
 pub mod database;
@@ -15,6 +16,7 @@ pub mod effort;
 pub mod enrollee;
 pub mod figure;
 pub mod fuzz;
+pub mod healthy;
 pub mod link;
 pub mod needs;
 pub mod office;

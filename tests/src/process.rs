@@ -198,6 +198,18 @@ impl Process {
         });
     }
 
+    /// The memory that it has now, in bytes.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("the process runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// Asks it to end.
     ///
     /// # Panics

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{KeyRef, MetadataMap};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// How long an agent may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -325,6 +325,12 @@ impl Running {
                     Ok(None) => return Ending::Gone(Presence::OffNetwork),
                     Err(status) => {
                         tracing::debug!(device = %self.device, status = %status, "stream lost");
+                        // When the message is at fault and not the way here, its sender is told.
+                        let is_unreadable =
+                            matches!(status.code(), Code::OutOfRange | Code::Internal | Code::Unimplemented);
+                        if is_unreadable {
+                            return protocol(&format!("a message cannot be read: {}", status.message()));
+                        }
                         return Ending::Gone(Presence::OffNetwork);
                     }
                 },
