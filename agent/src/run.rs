@@ -103,10 +103,7 @@ async fn serve(
     };
     private_file::ensure_folder(&start.state_dir)?;
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
-    let lineage = Lineage::load(data, &identity.device_id);
-    let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?;
-    agent.home = Some(data.to_owned());
-    agent.lineage.continue_from(lineage);
+    let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
     agent.take(Collected {
         observations: vec![
@@ -191,6 +188,14 @@ impl Agent {
             unspooled: Unspooled::default(),
             refused: None,
         })
+    }
+
+    /// Keeps its identity and its place in the chain of streams in this folder, and goes on from what is there.
+    #[must_use]
+    pub fn at_home(mut self, data: &Path) -> Self {
+        self.lineage.continue_from(Lineage::load(data, &self.identity.device_id));
+        self.home = Some(data.to_owned());
+        self
     }
 
     /// Runs until `stop`.

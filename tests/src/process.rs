@@ -256,6 +256,6 @@ impl Drop for Process {
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows the logs of a failed test")]
-pub(crate) fn say(text: &str) {
+pub fn say(text: &str) {
     eprintln!("{text}");
 }

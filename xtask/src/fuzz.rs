@@ -36,6 +36,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("fuzzing needs a nightly compiler (rustup toolchain install nightly); nothing was run");
     }
     let path = path_with_cargo_fuzz()?;
+    // The same versions are fuzzed as are shipped.
+    std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))
+        .context("the versions of the workspace cannot be taken over")?;
     let mut found = Vec::new();
     for (n, name) in chosen.iter().enumerate() {
         println!("\n=== {name} ({} of {}), {} s", n + 1, chosen.len(), args.seconds);

@@ -18,6 +18,7 @@ mod interrupt;
 mod process;
 mod sabotage;
 mod service;
+mod sim;
 mod soak;
 mod test;
 mod tidy;
@@ -51,6 +52,8 @@ enum Task {
     Sabotage(sabotage::Args),
     /// Run the long forms of the tests, and print what they measured
     Soak(soak::Args),
+    /// Simulate agents, network and collector by seed
+    Sim(sim::Args),
     /// Check the agent for Windows and macOS from this machine
     CheckTargets(check_targets::Args),
     /// Build both programs, run a collector and this machine's agent until Ctrl-C
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Sabotage(args) => sabotage::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
         Task::Up(args) => up::run(&args),
         Task::Drill(args) => drill::run(&args),

@@ -7,7 +7,7 @@ use super::report::{Counts, Verdict};
 use super::requirements;
 use crate::check_targets::{self, Outcome};
 use crate::process::Process;
-use crate::{tidy, workspace};
+use crate::{sim, tidy, workspace};
 
 pub(super) struct Step {
     pub name: &'static str,
@@ -27,6 +27,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "build", is_quick: false, needs: None, run: build },
     Step { name: "unit", is_quick: true, needs: Some("build"), run: unit },
     Step { name: "e2e", is_quick: false, needs: Some("build"), run: e2e },
+    Step { name: "sim", is_quick: false, needs: Some("build"), run: simulation },
     Step { name: "docs", is_quick: false, needs: None, run: docs },
     Step { name: "targets", is_quick: false, needs: None, run: targets },
 ];
@@ -121,8 +122,19 @@ fn unit(run: &mut Run) -> Result<Verdict> {
 }
 
 fn e2e(run: &mut Run) -> Result<Verdict> {
-    if !nextest(run, TOGETHER, &["-E", "package(firstline-tests)"])? {
+    // The simulation is built with a profile of its own, by a step of its own.
+    if !nextest(run, TOGETHER, &["-E", "package(firstline-tests) and not binary(sim)"])? {
         bail!("tests failed");
+    }
+    Ok(Verdict::Passed)
+}
+
+fn simulation(run: &mut Run) -> Result<Verdict> {
+    const SEEDS: u64 = 500;
+    let (succeeded, lines) = sim::simulate(SEEDS, 1, None)?;
+    run.counts.add(Counts::of_libtest(&lines));
+    if !succeeded {
+        bail!("seeds fail; the lines above say which and how to run one again");
     }
     Ok(Verdict::Passed)
 }

@@ -32,6 +32,27 @@ impl Memory {
         Self::default()
     }
 
+    /// From now on nothing can be stored, as on a full disk, or again it can. What is kept stays readable.
+    pub fn refuse_commits(&self, refuse: bool) {
+        self.kept().refuses = refuse;
+    }
+
+    /// Every record that is kept, for a reader that trusts no decision of this engine.
+    pub fn records(&self) -> Vec<(DeviceId, Epoch, SequenceNumber, Vec<u8>)> {
+        let kept = self.kept();
+        let of = |(id, one): (&DeviceId, &OneDevice)| {
+            let id = id.clone();
+            let records = one.records.iter();
+            records.map(|((epoch, seq), (_, payload))| (id.clone(), *epoch, *seq, payload.clone())).collect::<Vec<_>>()
+        };
+        kept.devices.iter().flat_map(of).collect()
+    }
+
+    /// What a backup of it holds.
+    pub fn copy(&self) -> Self {
+        Self { kept: Mutex::new(self.kept().clone()) }
+    }
+
     /// Every change is checked before it is made, so what a panic leaves behind is still whole.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -41,8 +62,9 @@ impl Memory {
 /// Identifies an open ticket: the fault of a device, or a shared cause (no device).
 type Fault = (Option<DeviceId>, RuleCode, Option<Component>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Kept {
+    refuses: bool,
     devices: BTreeMap<DeviceId, OneDevice>,
     status_changes: Vec<(DeviceId, DeviceStatus)>,
     tokens: BTreeMap<[u8; 32], EnrollmentToken>,
@@ -60,7 +82,7 @@ struct Kept {
     audit: Vec<AuditEntry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct OneDevice {
     device: Device,
     marks: BTreeMap<Epoch, SequenceNumber>,
@@ -71,7 +93,7 @@ struct OneDevice {
     identity: DeviceIdentity,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Request {
     asked: PendingDiagnostic,
     finished: bool,

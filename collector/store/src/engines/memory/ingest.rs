@@ -38,6 +38,9 @@ impl Ingest for Memory {
 
     async fn commit(&self, plan: CommitPlan) -> Result<(), StoreError> {
         let mut kept = self.kept();
+        if kept.refuses {
+            return Err(StoreError::Unavailable { detail: "commits are refused".to_owned() });
+        }
         let changes = ticket_changes(plan.devices.iter().flat_map(|part| &part.tickets))?;
         for part in &plan.devices {
             kept.check_device(part)?;
