@@ -38,6 +38,13 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Whether the files of a Linux system are what is read: on Linux itself, and of a captured machine anywhere.
+    pub const fn reads_linux(&self) -> bool {
+        cfg!(target_os = "linux") || !self.root.is_system()
+    }
+}
+
 /// Where probes look instead of the usual places. Only the machine's own configuration may set these, never the
 /// collector.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -19,6 +19,8 @@ pub enum Program {
     Smartctl,
     /// State of services.
     Systemctl,
+    /// Rules of the packet filter.
+    Nft,
 }
 
 impl Program {
@@ -27,6 +29,7 @@ impl Program {
         match self {
             Self::Smartctl => "smartctl",
             Self::Systemctl => "systemctl",
+            Self::Nft => "nft",
         }
     }
 
@@ -35,6 +38,7 @@ impl Program {
         match self {
             Self::Smartctl => &["/usr/sbin/smartctl", "/usr/bin/smartctl"],
             Self::Systemctl => &["/usr/bin/systemctl", "/bin/systemctl"],
+            Self::Nft => &["/usr/sbin/nft", "/sbin/nft"],
         }
     }
 }

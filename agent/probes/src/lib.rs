@@ -12,6 +12,7 @@
 mod context;
 pub mod cpu;
 pub mod diagnose;
+pub mod disk_io;
 mod error;
 pub mod exec;
 pub mod filesystem;
@@ -22,10 +23,14 @@ pub mod memory;
 pub mod network;
 pub mod os;
 pub mod physical_disk;
+pub mod power;
 pub mod pressure;
 pub mod printer;
 mod probe;
+pub mod raid;
 mod root;
+pub mod security;
+pub mod sensor;
 mod sink;
 pub mod software;
 
@@ -45,6 +50,11 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },
     ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },
     ProbeEntry { name: "physical_disk", new: || Box::new(physical_disk::PhysicalDisk::default()) },
+    ProbeEntry { name: "disk_io", new: || Box::new(disk_io::DiskIo::default()) },
+    ProbeEntry { name: "raid", new: || Box::new(raid::Raid::default()) },
+    ProbeEntry { name: "power", new: || Box::new(power::Power::default()) },
+    ProbeEntry { name: "sensor", new: || Box::new(sensor::Sensor::default()) },
+    ProbeEntry { name: "security", new: || Box::new(security::Security) },
     ProbeEntry { name: "software", new: || Box::new(software::Software) },
 ];
 

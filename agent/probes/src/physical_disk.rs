@@ -16,9 +16,8 @@ pub mod nvme;
 #[path = "physical_disk/linux_nvme.rs"]
 mod nvme_ioctl;
 pub mod smartctl;
-#[cfg(target_os = "linux")]
 #[path = "physical_disk/linux_sysfs.rs"]
-mod sysfs;
+pub(crate) mod sysfs;
 
 use crate::{Context, Descriptor, Probe, Sink};
 use std::time::Duration;

@@ -2,7 +2,9 @@
 //! places and with bytes changed. What they answer does not matter here; that they answer does.
 
 use firstline_agent_probes::kernel_log::classify;
-use firstline_agent_probes::{cpu, filesystem, memory, os, physical_disk, pressure, software};
+use firstline_agent_probes::{
+    cpu, disk_io, filesystem, memory, os, physical_disk, power, pressure, raid, security, sensor, software,
+};
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,12 @@ fn parse_all(bytes: &[u8]) {
         }
     }
     black_box(os::parse::os_release(&text).len());
+    black_box(disk_io::parse::diskstats(bytes).len());
+    black_box(power::supply::Supply::of(&text).health());
+    black_box((raid::verdict(&text, 0), raid::progress(&text)));
+    black_box(sensor::hwmon::celsius(&text));
+    black_box(security::firewall::turns_away(&text).is_ok());
+    black_box((security::antivirus::made_at(&text), security::support::last_day(&text)));
     black_box(os::parse::uptime(&text));
     black_box(os::parse::crash_line(&text));
     black_box(os::services::listed(&text).is_ok());

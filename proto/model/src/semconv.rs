@@ -245,6 +245,12 @@ pub mod attribute {
     pub const FILESYSTEM_TYPE: &str = "system.filesystem.type";
     pub const HW_TYPE: &str = "hw.type";
     pub const HW_STATE: &str = "hw.state";
+    pub const HW_NAME: &str = "hw.name";
+    pub const HW_LIMIT_TYPE: &str = "hw.limit_type";
+    pub const DISK_DIRECTION: &str = "disk.io.direction";
+    pub const VOLUME: &str = "volume";
+    pub const PROFILE: &str = "profile";
+    pub const PRODUCT: &str = "product";
     pub const SMART_ATTRIBUTE: &str = "hw.physical_disk.smart_attribute";
     pub const ERROR_TYPE: &str = "error.type";
     pub const BIT: &str = "bit";

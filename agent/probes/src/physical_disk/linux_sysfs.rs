@@ -9,7 +9,7 @@ const MAX_DRIVES: usize = 64;
 
 /// A drive as the kernel knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Drive {
+pub(crate) struct Drive {
     /// The kernel's name: `sda`.
     pub name: String,
     pub component: Component,
@@ -26,7 +26,7 @@ pub(super) struct Drive {
 
 impl Drive {
     /// What is known of the drive without asking it.
-    pub(super) fn document(&self) -> Vec<(&'static str, Value)> {
+    pub(crate) fn document(&self) -> Vec<(&'static str, Value)> {
         let mut document = vec![
             ("device", Value::from(self.name.as_str())),
             ("rotational", Value::from(self.rotational)),
@@ -45,7 +45,7 @@ impl Drive {
 }
 
 /// The drives, by name. A serial number that two drives share names the first only.
-pub(super) fn drives(root: &Root) -> Result<Vec<Drive>, ProbeError> {
+pub(crate) fn drives(root: &Root) -> Result<Vec<Drive>, ProbeError> {
     let mut drives: Vec<Drive> = Vec::new();
     for name in root.list("/sys/block")?.into_iter().filter(|name| names::is_drive(name)).take(MAX_DRIVES) {
         let size = root.read_number(&format!("/sys/block/{name}/size"));
