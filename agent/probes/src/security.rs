@@ -55,7 +55,13 @@ impl Probe for Security {
         );
         let profile = Attributes::none().with(attribute::PROFILE, "incoming");
         yes_or_no(&part("firewall"), semconv::SECURITY_FIREWALL, profile, firewall::filters(root), sink);
-        yes_or_no(&part("secure_boot"), semconv::SECURITY_SECURE_BOOT, Attributes::none(), secure_boot(root), sink);
+        yes_or_no(
+            &part("secure_boot"),
+            semconv::SECURITY_SECURE_BOOT,
+            Attributes::none(),
+            secure_boot(root),
+            sink,
+        );
         antivirus::collect(context, &part("antivirus"), sink);
         let os = Component::only(ComponentKind::Os);
         let ended = support::has_ended(root, context.now);

@@ -78,7 +78,12 @@ fn battery(name: &str, supply: &Supply, on_mains: Option<bool>, slow: bool, sink
         sink.sample(&component, semconv::POWER_DISCHARGING_ON_AC, none(), f64::from(u8::from(drained)));
     } else if slow {
         let detail = "no driver says whether mains power is connected";
-        sink.unavailable(&component, semconv::POWER_DISCHARGING_ON_AC, UnavailableReason::Unsupported, detail);
+        sink.unavailable(
+            &component,
+            semconv::POWER_DISCHARGING_ON_AC,
+            UnavailableReason::Unsupported,
+            detail,
+        );
     }
     if slow {
         wear(name, supply, &component, sink);
