@@ -178,6 +178,17 @@ pub enum Reference {
         /// Of so many samples; at least half of them must be known.
         of: u32,
     },
+    /// The level that it will reach within a time, at the rate of the time before: it compares when that comes true.
+    /// The rate is the median of the slopes between all pairs of samples (Theil and Sen); it counts only when also
+    /// three quarters of the slopes are at least half of it, so that a jump or a zigzag is no trend.
+    Reached {
+        /// The level.
+        level: f64,
+        /// Within this time.
+        within: Duration,
+        /// Looking back so far; half of it must be known.
+        over: Duration,
+    },
     /// Both are counters: the share that one's growth is of the other's within a window.
     ShareOf {
         /// The counter of the whole.

@@ -57,6 +57,9 @@ fn reference(to: &Reference) -> String {
     match to {
         Reference::Other { series, plus } if *plus == 0.0 => self::series(series),
         Reference::Other { series, plus } => format!("{} {plus:+}", self::series(series)),
+        Reference::Reached { level, within, over } => {
+            format!("{level} within {} at the rate of the last {}", duration(*within), duration(*over))
+        }
         Reference::Usual { times, of } => format!("{times} times the median of the {of} samples before"),
         Reference::ShareOf { whole, level, within, at_least } => format!(
             "{level} of what {} grows within {} (by at least {at_least})",

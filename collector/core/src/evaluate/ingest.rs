@@ -13,6 +13,8 @@ const MAX_SERIES: usize = 8192;
 const MAX_DOCUMENTS: usize = 1024;
 /// A window with more amounts adds the oldest two together.
 const MAX_WINDOW: usize = 256;
+/// So many values are kept for a forecast.
+const MAX_HISTORY: u32 = 24;
 /// Documents with more values are kept only when a rule looks into them.
 const MAX_UNUSED_DOCUMENT: usize = 256;
 /// Counters are not judged for so long after the device came back.
@@ -82,7 +84,9 @@ pub(crate) fn sample(
     if at < known.observed_at {
         return false;
     }
-    if let Some(window) = used.window {
+    if let Some(over) = used.history {
+        keep_value(&mut known.window, at, value, over);
+    } else if let Some(window) = used.window {
         // A counter that went down was reset and counts from zero. What a device counts while it wakes up is not
         // judged: it becomes part of the baseline.
         let grown = if value < known.value { value.max(0.0) } else { value - known.value };
@@ -238,6 +242,14 @@ fn series_key(
     let attributes =
         attributes.iter().filter(|(name, _)| keep(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes }
+}
+
+/// Keeps a value in reach of a forecast, no closer to the last one than is needed to see a slope.
+fn keep_value(history: &mut Vec<(Timestamp, f64)>, at: Timestamp, value: f64, over: Duration) {
+    if history.last().is_none_or(|(then, _)| at.since(*then) >= over / MAX_HISTORY) {
+        history.push((at, value));
+    }
+    history.retain(|(then, _)| *then > at.minus(over));
 }
 
 fn add_amount(window: &mut Vec<(Timestamp, f64)>, at: Timestamp, amount: f64) {

@@ -4,6 +4,8 @@
 use super::condition::{Decider, Moment, Truth, Verdict, any, grown, matching};
 use crate::finding::{LatestSample, SeriesKey};
 use crate::knowledge::{Compare, Reference, SeriesMatch};
+use firstline_model::Timestamp;
+use std::time::Duration;
 
 /// Evaluates one such condition.
 pub(super) fn evaluate(
@@ -22,6 +24,9 @@ pub(super) fn evaluate(
                 newest.filter(|(_, other)| !unreadable(other)).map(|(_, other)| other.value + plus)
             }
             Reference::Usual { times, of } => usual(sample, *of).map(|usual| usual * times),
+            Reference::Reached { level, within, over } => {
+                return forecast(key, sample, compare, *level, *within, *over);
+            }
             Reference::ShareOf { .. } => None,
         };
         judged(key, sample, compare, sample.value, level)
@@ -60,6 +65,51 @@ fn judged(
         unbroken_since: sample.rhythm.unbroken_since,
         changes_at: None,
     }
+}
+
+/// Whether the series will compare so with `level` within a time, at its rate of the last `over`.
+fn forecast(
+    key: &SeriesKey,
+    sample: &LatestSample,
+    compare: Compare,
+    level: f64,
+    within: Duration,
+    over: Duration,
+) -> Verdict {
+    let ahead = slope(sample, over).map(|per_second| sample.value + per_second * within.as_secs_f64());
+    let truth = match ahead {
+        Some(_) if unreadable(sample) => Truth::Unknown,
+        Some(ahead) if compare.holds(ahead, level) => Truth::True,
+        Some(_) => Truth::False,
+        None => Truth::Unknown,
+    };
+    let verdict = judged(key, sample, compare, sample.value, Some(level));
+    Verdict { truth, ..verdict }
+}
+
+/// The trend per second: zero when there is none that can be trusted, `None` while too little is known.
+fn slope(sample: &LatestSample, over: Duration) -> Option<f64> {
+    let newest = (sample.observed_at, sample.value);
+    let points: Vec<(Timestamp, f64)> =
+        sample.window.iter().copied().filter(|(at, _)| *at < newest.0).chain([newest]).collect();
+    let first = points.first()?;
+    if points.len() < 4 || newest.0.since(first.0) < over / 2 {
+        return None;
+    }
+    let mut slopes: Vec<f64> = Vec::with_capacity(points.len() * points.len() / 2);
+    for (n, (later, value)) in points.iter().enumerate() {
+        for (earlier, before) in &points[..n] {
+            let seconds = later.since(*earlier).as_secs_f64();
+            if seconds > 0.0 {
+                slopes.push((value - before) / seconds);
+            }
+        }
+    }
+    slopes.sort_by(f64::total_cmp);
+    let median = *slopes.get(slopes.len() / 2)?;
+    // The quarter of the slopes that is furthest behind must go the same way.
+    let behind = if median > 0.0 { slopes[slopes.len() / 4] } else { slopes[slopes.len() * 3 / 4] };
+    Some(if behind * median > 0.0 && behind.abs() * 2.0 >= median.abs() { median } else { 0.0 })
 }
 
 fn unreadable(sample: &LatestSample) -> bool {

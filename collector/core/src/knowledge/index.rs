@@ -22,6 +22,9 @@ pub(crate) struct MetricUse {
     pub(crate) depth: usize,
     /// The longest window in which growth or events are counted; `None` when nothing is counted.
     pub(crate) window: Option<Duration>,
+    /// How far back values are kept to see where they lead; `None` when nobody asks. Growth of the same metric is then
+    /// not counted.
+    pub(crate) history: Option<Duration>,
     /// The attributes that conditions name. Events are kept apart by these only, because the others (messages,
     /// program names) have no bound.
     pub(crate) selected: BTreeSet<String>,
@@ -79,6 +82,11 @@ impl KnowledgeIndex {
             Condition::Relative { series, to, .. } => match to {
                 Reference::Other { series: other, .. } => {
                     self.note(&rule, other, 1, None);
+                    (series, 1, None)
+                }
+                Reference::Reached { over, .. } => {
+                    let used = self.metrics.entry(series.metric.clone()).or_default();
+                    used.history = used.history.max(Some(*over));
                     (series, 1, None)
                 }
                 Reference::Usual { of, .. } => {

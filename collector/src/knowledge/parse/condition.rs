@@ -241,7 +241,30 @@ impl Reader {
         compare: Compare,
         problems: &mut Problems,
     ) -> Option<Condition> {
-        inner.only("a moving level", &["metric", "where", "plus", "times", "median_of"], problems);
+        inner.only(
+            "a moving level",
+            &["metric", "where", "plus", "times", "median_of", "reaches", "within", "over"],
+            problems,
+        );
+        if let Some(item) = inner.get("reaches") {
+            refuse(inner, &["metric", "where", "plus", "times", "median_of"], "`reaches`", problems);
+            let level = item.number("reaches", problems)?;
+            let within = within(inner, "reaches", &item.place, problems)?;
+            let Some(over) = inner.get("over") else {
+                problems.add(
+                    &item.place,
+                    "`reaches` has no `over`",
+                    "say how far to look back: `over = \"2h\"`",
+                );
+                return None;
+            };
+            let over = over.duration("over", problems)?;
+            return Some(Condition::Relative {
+                series,
+                compare,
+                to: Reference::Reached { level, within, over },
+            });
+        }
         let to = match inner.get("median_of") {
             Some(item) => {
                 refuse(inner, &["metric", "where", "plus"], "`median_of`", problems);

@@ -64,3 +64,20 @@ fn a_share_counts_growth_within_the_window_and_not_what_was_there_before() {
     reset.play(&[at(0, "packets", 1e9), at(0, "errors", 1e6), at(60, "packets", 5.0), at(60, "errors", 0.0)]);
     assert!(reset.story().is_empty(), "a restart of the counters is no growth: {:?}", reset.story());
 }
+
+#[test]
+fn a_forecast_follows_a_trend_and_not_a_jump_or_a_zigzag() {
+    let reached = || Reference::Reached { level: 1.0, within: secs(4 * 3600), over: secs(3600) };
+    let fired = |value: &dyn Fn(i64) -> f64| {
+        let mut bench = bench(reached(), "used");
+        for minute in 0..=60 {
+            bench.play(&[at(minute * 60, "used", value(minute))]);
+        }
+        bench.story().iter().any(|line| line.contains("fired"))
+    };
+    assert!(fired(&|minute| 0.5 + 0.003 * minute as f64), "full in less than four hours");
+    assert!(!fired(&|minute| 0.5 + 0.0005 * minute as f64), "full in a day");
+    assert!(!fired(&|minute| if minute < 30 { 0.5 } else { 0.8 }), "a copy that has ended");
+    assert!(!fired(&|minute| 0.7 + 0.1 * (minute % 2) as f64), "a zigzag");
+    assert!(!fired(&|minute| 0.9 - 0.003 * minute as f64), "it is being emptied");
+}
