@@ -3,10 +3,11 @@
 
 use crate::cli::{Cli, OutputArgs};
 use crate::uplink::{channel, tls};
-use crate::{config, identity};
-use anyhow::{Context, Result};
-use firstline_agent_platform::private_file;
-use serde_json::json;
+use crate::{collect, config, identity, status};
+use anyhow::{Context, Result, anyhow};
+use firstline_agent_platform::{private_file, trust};
+use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +29,11 @@ fn bad(what: &'static str, error: &anyhow::Error) -> Finding {
 
 pub(crate) fn command(cli: &Cli, args: &OutputArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
-    let mut findings = vec![look("data folder", folder(&data)), look("configuration", configuration(&data))];
+    let mut findings = vec![
+        look("trust", trusted(&data)),
+        look("data folder", folder(&data)),
+        look("configuration", configuration(&data)),
+    ];
     match identity::load(&data) {
         Ok(Some(identity)) => {
             findings.push(good("identity", format!("enrolled as {}", identity.device_id)));
@@ -41,6 +46,7 @@ pub(crate) fn command(cli: &Cli, args: &OutputArgs) -> Result<ExitCode> {
         }),
         Err(error) => findings.push(bad("identity", &error)),
     }
+    findings.extend(running(&data));
     findings.push(look("spool", spool(&data)));
     let trouble = findings.iter().any(|finding| finding.trouble.is_some());
     if args.json {
@@ -70,6 +76,74 @@ fn look(what: &'static str, seen: Result<String>) -> Finding {
 fn folder(data: &Path) -> Result<String> {
     private_file::check_mode(data, 0o700)?;
     Ok(data.display().to_string())
+}
+
+fn trusted(data: &Path) -> Result<String> {
+    if !trust::LOOKS {
+        return Ok(
+            "access lists are not looked at on this operating system; the installer sets them".to_owned()
+        );
+    }
+    crate::trust::look(data, Some(&config::path(None, data)))?;
+    Ok("nobody but root and the agent's user can change its program, configuration or data".to_owned())
+}
+
+/// What the running agent says of itself.
+fn running(data: &Path) -> Vec<Finding> {
+    let status = match status::of_running(data) {
+        Ok(line) => {
+            serde_json::from_str::<Value>(&line).context("the running agent's answer is not readable")
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(anyhow!("no agent runs with {}; run: firstline-agent run", data.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot ask {}", status::path(data).display())),
+    };
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return vec![bad("service", &error)],
+    };
+    let since = |at: &Value| at.as_i64().map_or_else(|| "an unknown time".to_owned(), when);
+    let mut findings = vec![good("service", format!("runs since {}", since(&status["started_ms"])))];
+    let stream = &status["disconnected"];
+    findings.push(if status["connected"] == true {
+        let acked = match status["last_ack_ms"].as_i64() {
+            None => "nothing acknowledged yet".to_owned(),
+            Some(at) => format!("last acknowledgement {}", when(at)),
+        };
+        good("stream", format!("connected since {}, {acked}", since(&status["connected_since_ms"])))
+    } else if stream.is_null() {
+        good("stream", "is being opened")
+    } else {
+        let why = stream["text"].as_str().unwrap_or_default();
+        bad("stream", &anyhow!("none since {}: {why}", since(&stream["since_ms"])))
+    });
+    let trouble = &status["spool_trouble"];
+    if !trouble.is_null() {
+        let why = trouble["text"].as_str().unwrap_or_default();
+        let waiting = &status["records_in_memory"];
+        let since = since(&trouble["since_ms"]);
+        findings.push(bad(
+            "disk",
+            &anyhow!("nothing can be written since {since}, {waiting} records wait in memory: {why}"),
+        ));
+    }
+    if let Some(why) = status["configuration_refused"].as_str() {
+        findings.push(bad("new config", &anyhow!("is not in force: {why}")));
+    }
+    findings
+}
+
+/// How long ago, for a person.
+fn when(at_ms: i64) -> String {
+    let ago = collect::wall_clock().as_millis().saturating_sub(at_ms);
+    match ago / 1000 {
+        ..0 => "a time in the future (the clock was changed)".to_owned(),
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 fn configuration(data: &Path) -> Result<String> {

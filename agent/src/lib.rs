@@ -15,6 +15,7 @@ pub mod run;
 mod sabotage;
 pub mod seams;
 mod spool;
+mod status;
 mod telemetry;
 mod trust;
 pub mod untrusted;

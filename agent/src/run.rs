@@ -6,6 +6,7 @@
 mod diagnostics;
 mod ledger;
 mod renewal;
+mod status;
 mod unspooled;
 
 use crate::cli::{Cli, RunArgs};
@@ -27,12 +28,14 @@ use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presen
 use firstline_proto::convert::{diagnostic_from_wire, encode_record};
 use firstline_proto::{limits, v1};
 use renewal::{Lineage, Renewal};
+use serde_json::json;
+use status::Status;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc as channel;
+use tokio::sync::{mpsc as channel, oneshot};
 use unspooled::Unspooled;
 
 /// How long a record waits for company on the stream. Records are made once a minute, so waiting longer gains nothing.
@@ -105,6 +108,7 @@ async fn serve(
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
+    agent.status.listen(crate::status::serve(data), wall_clock());
     agent.take(Collected {
         observations: vec![
             collect::presence(wall_clock(), Presence::Online),
@@ -138,6 +142,7 @@ pub struct Agent {
     policy: Policy,
     diagnostics: Diagnostics,
     unspooled: Unspooled,
+    status: Status,
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
     refused: Option<String>,
@@ -186,6 +191,7 @@ impl Agent {
             policy: Policy::default(),
             diagnostics,
             unspooled: Unspooled::default(),
+            status: Status::default(),
             refused: None,
         })
     }
@@ -217,10 +223,26 @@ impl Agent {
                 Some(event) = self.happened.1.recv() => self.handle(event),
                 Some(found) = collected.recv() => self.take(found),
                 Some(()) = changed.recv() => self.reload(config_path),
+                reply = self.status.next() => self.answer(reply),
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.stop().await;
+    }
+
+    /// Whoever asked may be gone.
+    fn answer(&self, reply: oneshot::Sender<String>) {
+        let (records, bytes) = self.sender.backlog();
+        let _ = reply.send(self.status.line(json!({
+            "device": self.identity.device_id,
+            "collector": self.identity.collector,
+            "records_waiting": records,
+            "bytes_waiting": bytes,
+            "records_in_memory": self.unspooled.len(),
+            "spool_bytes": self.spool.bytes(),
+            "policy_revision": self.policy.revision,
+            "configuration_refused": self.refused,
+        })));
     }
 
     fn tick(&self) -> Tick {
@@ -236,6 +258,7 @@ impl Agent {
 
     /// Makes what was collected durable.
     fn take(&mut self, found: Collected) {
+        found.observations.iter().for_each(|observation| self.status.saw(observation));
         for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
             let payload = encode_record(chunk);
             if payload.len() > limits::RECORD_BYTES {
@@ -262,10 +285,13 @@ impl Agent {
                         report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
                     }
                     self.unspooled.written();
+                    self.status.spooled(None, self.clock.wall());
                 }
                 Err(error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    self.status.spooled(Some(&error), self.clock.wall());
                     tracing::warn!(
-                        error = format!("{:#}", anyhow::Error::from(error)),
+                        error,
                         waiting = self.unspooled.len(),
                         "the spool cannot be written, trying again"
                     );
@@ -291,6 +317,7 @@ impl Agent {
                 }
                 Event::Disconnect(reason) => {
                     tracing::info!(reason = %reason, "the stream is closed");
+                    self.status.disconnected(&reason.to_string(), self.clock.wall());
                     self.disconnected();
                 }
                 Event::CollectorBehind { epoch, acked, through } => {
@@ -384,6 +411,7 @@ impl Agent {
             Happened::Ended { stream, why } => {
                 if self.stream.as_ref().is_some_and(|open| open.number() == stream) {
                     tracing::info!(why, "no stream to the collector");
+                    self.status.disconnected(&why, self.clock.wall());
                     self.disconnected();
                 }
             }
@@ -394,6 +422,7 @@ impl Agent {
                 {
                     Ok(welcome) => {
                         tracing::info!(credit = welcome.credit, "stream to the collector is open");
+                        self.status.connected(self.clock.wall());
                         self.sender.handle_connected(&welcome, self.tick());
                     }
                     Err(error) => self.drop_stream(&format!("{error:#}")),
@@ -401,6 +430,7 @@ impl Agent {
                 Some(v1::collector_message::Message::Ack(ack)) => match Epoch::from_bytes(&ack.epoch) {
                     Ok(epoch) => {
                         let through = SequenceNumber(ack.through_seq);
+                        self.status.acked(self.clock.wall());
                         self.sender.handle_ack(&Ack { epoch, through, credit: ack.credit }, self.tick());
                     }
                     Err(error) => self.drop_stream(&error.to_string()),

@@ -11,6 +11,7 @@ mod operation;
 mod peers;
 mod renewal;
 mod revocation;
+mod root_service;
 mod rotation;
 mod signing;
 mod spool_damage;

@@ -197,6 +197,11 @@ impl Agent {
         self.process.take().expect("the agent runs").stop();
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the agent runs").id()
+    }
+
     /// Its log.
     pub fn log(&self) -> &Log {
         &self.process.as_ref().expect("the agent runs").log

@@ -224,6 +224,11 @@ impl Process {
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, tail(&self.log.lines()));
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it ended by itself.
     pub fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))

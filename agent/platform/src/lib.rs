@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dirs;
 pub mod disk;
 pub mod host;
+pub mod local_socket;
 pub mod private_file;
 pub mod signal;
 pub mod trust;
