@@ -104,14 +104,14 @@ fn r9_no_probe_and_no_diagnostic_starts_or_opens_what_a_hostile_environment_offe
             ["diagnose", name, subject, "--json"].into_iter().filter(|word| !word.is_empty()).collect(),
         );
     }
-    let mut programs = 0;
+    let mut opened = 0;
     for arguments in runs {
         let trace = traced(&arguments, hostile.path());
         let first = trace.lines().position(|line| line.contains("execve(")).expect("the agent itself");
         for line in trace.lines().skip(first + 1) {
+            opened += usize::from(line.contains("openat("));
             let is_success = !line.contains("= -1");
             if line.contains("execve(") || line.contains("execveat(") {
-                programs += 1;
                 let allowed = ALLOWED.iter().any(|program| line.contains(&format!("execve(\"{program}\"")));
                 assert!(allowed, "{arguments:?}: {line}");
                 assert!(
@@ -125,7 +125,8 @@ fn r9_no_probe_and_no_diagnostic_starts_or_opens_what_a_hostile_environment_offe
             assert!(!(is_success && of_hostile && line.contains("openat(")), "{arguments:?}: {line}");
         }
     }
-    assert!(programs > 0, "nothing was started, so nothing was tested");
+    // Which programs there are to start depends on the machine; that the agent was watched does not.
+    assert!(opened > 100, "only {opened} files were opened, so the agent was not watched");
 }
 
 #[test]
