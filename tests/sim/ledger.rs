@@ -61,7 +61,8 @@ fn hash(payload: &[u8]) -> String {
 }
 
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
-    let begin = line.find(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name} in {line:?}")) + name.len() + 2;
+    let begin =
+        line.find(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name} in {line:?}")) + name.len() + 2;
     line[begin..].split(' ').next().unwrap_or_default().trim_matches('"')
 }
 
@@ -99,7 +100,10 @@ impl Ledger {
         for (name, epoch) in &self.epochs {
             for (seq, content) in epoch.durable.range(..=through(epoch)) {
                 if !stored.has(name, *seq, content)? {
-                    return Err(format!("record {seq} of {name} was durable and is not stored (acked through {})", epoch.acked));
+                    return Err(format!(
+                        "record {seq} of {name} was durable and is not stored (acked through {})",
+                        epoch.acked
+                    ));
                 }
             }
         }

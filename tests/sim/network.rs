@@ -124,7 +124,10 @@ impl AsyncRead for End {
                         lane.torn_for_reader = true;
                         lane.torn_for_writer = true;
                         lane.wake();
-                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "bad record mac")));
+                        return Poll::Ready(Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "bad record mac",
+                        )));
                     }
                     *left -= count;
                 }
@@ -145,11 +148,7 @@ impl AsyncRead for End {
 }
 
 impl AsyncWrite for End {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut lane = lock(&self.outgoing);
         if lane.torn_for_writer {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -318,7 +317,8 @@ impl Link {
     pub(crate) fn replay(&self) -> bool {
         let mut state = self.state();
         let recorded = state.open.iter().filter_map(|c| lock(&c.up).recorded.clone()).next();
-        let Some(bytes) = recorded.or_else(|| state.recorded.back().cloned()).filter(|b| !b.is_empty()) else {
+        let Some(bytes) = recorded.or_else(|| state.recorded.back().cloned()).filter(|b| !b.is_empty())
+        else {
             return false;
         };
         let Some(door) = state.doors.clone() else { return false };

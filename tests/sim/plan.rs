@@ -98,7 +98,8 @@ pub(crate) fn story(seed: u64) -> Vec<(Duration, Act)> {
             }
             10 if !calm => {
                 let years = i64::try_from(random.between(0, 20)).unwrap_or(0) - 10;
-                let by = years * 365 * 86_400_000 + i64::try_from(random.between(0, 900_000)).unwrap_or(0) - 450_000;
+                let by = years * 365 * 86_400_000 + i64::try_from(random.between(0, 900_000)).unwrap_or(0)
+                    - 450_000;
                 also(now, Act::ClockJumps(device, by));
             }
             11 if !calm && now >= agent_free[device] => {

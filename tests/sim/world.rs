@@ -403,7 +403,9 @@ impl World {
         let random = Mutex::new(random);
         let seams = Seams {
             clock: Arc::clone(&device.machine) as _,
-            random: Arc::new(move || Ok(random.lock().unwrap_or_else(std::sync::PoisonError::into_inner).bytes())),
+            random: Arc::new(move || {
+                Ok(random.lock().unwrap_or_else(std::sync::PoisonError::into_inner).bytes())
+            }),
             network: Arc::new(Way(Arc::clone(&device.link))),
             disk: Box::new(device.drive.clone()),
         };
@@ -435,8 +437,7 @@ impl World {
                 })
                 .await;
         });
-        device.life =
-            Some(Life { task, stop: Some(stop), collected, _asked: asked, _changed: changed });
+        device.life = Some(Life { task, stop: Some(stop), collected, _asked: asked, _changed: changed });
     }
 
     async fn kill_agent(&mut self, number: usize) {
@@ -468,20 +469,27 @@ impl World {
             let mine: Vec<_> = tickets
                 .iter()
                 .filter(|ticket| ticket.device.as_ref() == Some(id))
-                .filter(|ticket| ticket.component.as_ref().is_some_and(|c| c.to_string() == format!("filesystem/{name}")))
+                .filter(|ticket| {
+                    ticket.component.as_ref().is_some_and(|c| c.to_string() == format!("filesystem/{name}"))
+                })
                 .collect();
             if mine.len() != expected.min(1) {
                 return Err(format!("{name} of {id}: {} tickets for {expected} episodes", mine.len()));
             }
             for ticket in mine {
                 if !matches!(ticket.state, TicketState::Resolved | TicketState::Closed) {
-                    return Err(format!("{name} of {id}: the ticket is {:?} after the fault is over", ticket.state));
+                    return Err(format!(
+                        "{name} of {id}: the ticket is {:?} after the fault is over",
+                        ticket.state
+                    ));
                 }
                 let timeline = self.store.timeline(ticket.id).await.map_err(|error| error.to_string())?;
                 let count = |kind: &str| timeline.iter().filter(|entry| entry.kind == kind).count();
                 let (opened, reopened) = (count("opened"), count("reopened"));
                 if (opened, reopened) != (1, expected - 1) {
-                    return Err(format!("{name} of {id}: opened {opened}, reopened {reopened} for {expected} episodes"));
+                    return Err(format!(
+                        "{name} of {id}: opened {opened}, reopened {reopened} for {expected} episodes"
+                    ));
                 }
             }
         }

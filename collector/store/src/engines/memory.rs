@@ -43,7 +43,9 @@ impl Memory {
         let of = |(id, one): (&DeviceId, &OneDevice)| {
             let id = id.clone();
             let records = one.records.iter();
-            records.map(|((epoch, seq), (_, payload))| (id.clone(), *epoch, *seq, payload.clone())).collect::<Vec<_>>()
+            records
+                .map(|((epoch, seq), (_, payload))| (id.clone(), *epoch, *seq, payload.clone()))
+                .collect::<Vec<_>>()
         };
         kept.devices.iter().flat_map(of).collect()
     }
