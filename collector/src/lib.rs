@@ -13,6 +13,7 @@ pub mod knowledge;
 mod limits;
 mod private;
 mod replay;
+mod retention;
 mod rotate;
 mod seal;
 mod secret;

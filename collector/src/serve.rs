@@ -13,7 +13,7 @@ use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
 use crate::trust::{self, Identities};
 use crate::web::{self, WebContext};
-use crate::{clock, private, secret, site};
+use crate::{clock, private, retention, secret, site};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use firstline_collector_core::sla::Calendar;
@@ -36,10 +36,6 @@ use tokio::sync::{broadcast, watch};
 /// How often changes that other processes made (revocations) are looked for. A look is one step in an index, about 20 us; a
 /// revoked device must be cut within a second.
 const STATUS_POLL: Duration = Duration::from_millis(200);
-/// Raw records are kept this long.
-const KEEP_RECORDS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often old records are deleted.
-const PRUNE: Duration = Duration::from_secs(600);
 /// How long the sign-in link for the first administrator holds.
 const SETUP_LINK: Duration = Duration::from_secs(24 * 3600);
 
@@ -180,7 +176,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             stop.clone(),
         )),
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
-        tokio::spawn(prune(Arc::clone(&store), stop.clone())),
+        tokio::spawn(retention::follow(Arc::clone(&store), clock::system(), stop.clone())),
         worker,
     ];
     tasks.extend(follow_knowledge(&knowledge, &ingest, stop.clone()));
@@ -287,27 +283,6 @@ async fn follow_status(ingest: Arc<Ingest>, mut stop: watch::Receiver<bool>) {
                 }
             }
             Err(error) => tracing::warn!(error = %error, "status changes cannot be read"),
-        }
-    }
-}
-
-/// Deletes raw records that are older than promised.
-async fn prune(store: Arc<dyn Store>, mut stop: watch::Receiver<bool>) {
-    const AT_ONCE: u32 = 5_000;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(PRUNE) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        loop {
-            match store.prune_records(clock::now().minus(KEEP_RECORDS), AT_ONCE).await {
-                Ok(deleted) if deleted >= u64::from(AT_ONCE) => tokio::task::yield_now().await,
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error, "old records cannot be deleted");
-                    break;
-                }
-            }
         }
     }
 }

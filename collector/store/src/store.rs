@@ -98,6 +98,8 @@ pub trait Ingest: Send + Sync {
         request: &PendingDiagnostic,
         audit: &AuditEntry,
     ) -> Result<(), StoreError>;
+    /// When the oldest record that is still kept was received.
+    async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Deletes records received before `before`; at most `limit` at once; returns how many.
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }

@@ -329,11 +329,14 @@ async fn old_records_go_oldest_first_within_the_limit_and_marks_stay() {
     for subject in every_engine() {
         let store = &*subject.store;
         let pc = enrolled(store, "pc", None).await;
+        assert_eq!(store.oldest_record().await.unwrap(), None, "{}", subject.name);
         store.commit(plan([batch(&pc, 0, 10)])).await.unwrap();
+        assert_eq!(store.oldest_record().await.unwrap(), Some(at(1)), "{}", subject.name);
         for (before, limit, expected) in [(6, 3, 3), (6, 3, 2), (6, 3, 0), (10, 100, 4)] {
             assert_eq!(store.prune_records(at(before), limit).await.unwrap(), expected, "{}", subject.name);
         }
         assert_eq!(store.totals().await.unwrap().records, 1, "{}", subject.name);
+        assert_eq!(store.oldest_record().await.unwrap(), Some(at(10)), "{}", subject.name);
         let snapshot = store.snapshot(&pc, at(0)).await.unwrap().unwrap();
         assert_eq!(snapshot.marks[0].1, SequenceNumber(10), "{}", subject.name);
     }

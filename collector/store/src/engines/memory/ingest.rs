@@ -94,6 +94,11 @@ impl Ingest for Memory {
         Ok(())
     }
 
+    async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {
+        let kept = self.kept();
+        Ok(kept.devices.values().flat_map(|one| one.records.values().map(|(at, _)| *at)).min())
+    }
+
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let mut kept = self.kept();
         let mut old: Vec<_> = kept

@@ -82,6 +82,14 @@ impl Ingest for Sqlite {
         .await
     }
 
+    async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| {
+            let oldest = connection.prepare_cached("SELECT min(received_at) FROM record")?;
+            Ok(first(oldest, [], |row| Ok(row.get::<_, Option<At>>(0)?))?.flatten().map(|At(at)| at))
+        })
+        .await
+    }
+
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.write(move |connection| {
             let deleted = connection
