@@ -96,6 +96,7 @@ impl Passwords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_fits() {
@@ -106,6 +107,29 @@ mod tests {
         assert!(!passwords.verify("correct horse batterY".to_owned(), Some(stored)).await);
         assert!(!passwords.verify("nobody signs in with this".to_owned(), None).await);
         assert!(!passwords.verify("x".to_owned(), Some("not a hash".to_owned())).await);
+    }
+
+    /// The least time of some attempts: what else the machine does only adds to it.
+    async fn least(passwords: &Passwords, stored: Option<&str>) -> Duration {
+        let mut least = Duration::MAX;
+        for _ in 0..5 {
+            let began = Instant::now();
+            assert!(!passwords.verify("correct horse batterY".to_owned(), stored.map(str::to_owned)).await);
+            least = least.min(began.elapsed());
+        }
+        least
+    }
+
+    #[tokio::test]
+    async fn r29_an_unknown_user_costs_as_much_as_a_wrong_password() {
+        let passwords = Passwords::new();
+        let stored = passwords.hash("correct horse battery".to_owned()).await.unwrap();
+        // The same function with the same parameters, so the same work.
+        let decoy = passwords.make_decoy().await;
+        let parameters = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
+        assert_eq!(parameters(&decoy), parameters(&stored));
+        let (wrong, unknown) = (least(&passwords, Some(&stored)).await, least(&passwords, None).await);
+        assert!(unknown * 2 > wrong && wrong * 2 > unknown, "wrong {wrong:?}, unknown {unknown:?}");
     }
 
     #[test]
