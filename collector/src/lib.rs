@@ -23,6 +23,7 @@ pub mod telemetry;
 mod trust;
 pub mod untrusted;
 mod web;
+mod writable;
 
 use clap::Parser;
 use cli::{Cli, Command};

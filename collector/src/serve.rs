@@ -13,7 +13,7 @@ use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
 use crate::trust::{self, Identities};
 use crate::web::{self, WebContext};
-use crate::{clock, private, retention, secret, site};
+use crate::{clock, private, retention, secret, site, writable};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use firstline_collector_core::sla::Calendar;
@@ -176,6 +176,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             stop.clone(),
         )),
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
+        tokio::spawn(writable::follow(Arc::clone(&store), Arc::clone(&figures), stop.clone())),
         tokio::spawn(retention::follow(Arc::clone(&store), clock::system(), stop.clone())),
         worker,
     ];

@@ -56,7 +56,9 @@ impl Health for Condition {
         if failures > seen.0 {
             *seen = (failures, commits);
         }
-        if failures > 0 && commits <= seen.1 {
+        // While no agent is active only the check knows.
+        let refuses = self.figures.store_refuses.load(Ordering::Relaxed);
+        if refuses || (failures > 0 && commits <= seen.1) {
             problems.push("the store cannot be written; agents keep their records until it can".to_owned());
         }
         problems

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,8 @@ pub struct Figures {
     pub records: AtomicU64,
     pub observations: AtomicU64,
     pub store_failures: AtomicU64,
+    /// The last check found that the store takes no writes.
+    pub store_refuses: AtomicBool,
     durable_ms: Mutex<VecDeque<u64>>,
 }
 
@@ -51,6 +53,8 @@ impl Figures {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
         line("firstline_streams", "gauge", "Open agent streams.", streams as u64);
+        let writable = !self.store_refuses.load(Ordering::Relaxed);
+        line("firstline_store_writable", "gauge", "Whether the store takes writes.", u64::from(writable));
         for (name, help, figure) in [
             ("firstline_commits_total", "Transactions committed.", &self.commits),
             ("firstline_batches_total", "Batches committed.", &self.batches),

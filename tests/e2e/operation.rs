@@ -1,7 +1,7 @@
 //! What an administrator does: set up, watch, change configuration and knowledge while everything runs.
 
 use firstline_tests::agent::probes;
-use firstline_tests::database::number;
+use firstline_tests::database::{WriteLock, number};
 use firstline_tests::wait::{seconds, until};
 use firstline_tests::{Agent, Collector};
 
@@ -121,4 +121,23 @@ fn machines_can_watch_the_collector() {
     });
     assert!(figures.contains("firstline_streams 1"), "{figures}");
     assert!(figures.contains("firstline_devices{status=\"active\"} 1"), "{figures}");
+}
+
+#[test]
+fn r23_a_store_that_cannot_be_written_shows_within_10_s_though_no_agent_is_there() {
+    let mut collector = Collector::prepared().expecting_error("nothing of this group was saved");
+    collector.start();
+    let anybody = collector.rest().anonymous();
+    assert_eq!(anybody.get("/readyz").status, 200);
+    let lock = WriteLock::on(&collector.database());
+    let said = until("the collector is not ready", seconds(10), || {
+        let ready = anybody.get("/readyz");
+        (ready.status == 503).then_some(ready.body)
+    });
+    assert!(said.contains("the store cannot be written"), "{said}");
+    assert_eq!(anybody.get("/healthz").status, 200, "a restart would not help");
+    drop(lock);
+    until("the collector is ready again", seconds(10), || {
+        (anybody.get("/readyz").status == 200).then_some(())
+    });
 }

@@ -98,6 +98,8 @@ pub trait Ingest: Send + Sync {
         request: &PendingDiagnostic,
         audit: &AuditEntry,
     ) -> Result<(), StoreError>;
+    /// Makes something of no meaning durable, to see whether the store takes writes.
+    async fn check_writable(&self) -> Result<(), StoreError>;
     /// When the oldest record that is still kept was received.
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Deletes records received before `before`; at most `limit` at once; returns how many.

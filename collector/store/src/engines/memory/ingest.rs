@@ -94,6 +94,10 @@ impl Ingest for Memory {
         Ok(())
     }
 
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {
         let kept = self.kept();
         Ok(kept.devices.values().flat_map(|one| one.records.values().map(|(at, _)| *at)).min())

@@ -42,6 +42,7 @@ impl Failure {
             ErrorCode::FileLockingProtocolFailed,
             ErrorCode::PermissionDenied,
             ErrorCode::NotADatabase,
+            ErrorCode::DatabaseCorrupt,
         ];
         error.sqlite_error_code().is_some_and(|code| trouble.contains(&code))
     }
@@ -93,4 +94,32 @@ pub(super) fn count(table: &str, stored: i64) -> Result<u64, Failure> {
     u64::try_from(stored).map_err(|_| {
         Failure::Store(StoreError::Corrupt { detail: format!("table {table}: {stored} is negative") })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: std::ffi::c_int) -> Failure {
+        Failure::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn r23_a_damaged_or_failing_file_is_trouble_and_a_refused_row_is_not() {
+        use rusqlite::ffi;
+        let troubles = [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_READONLY,
+        ];
+        for code in troubles {
+            assert!(sqlite(code).is_trouble(), "{code}");
+        }
+        assert!(!sqlite(ffi::SQLITE_CONSTRAINT_UNIQUE).is_trouble());
+        assert!(!Failure::conflict("x").is_trouble());
+        let said = StoreError::from(sqlite(ffi::SQLITE_CORRUPT));
+        assert!(matches!(&said, StoreError::Corrupt { detail } if detail.contains("backup")), "{said:?}");
+    }
 }

@@ -82,6 +82,20 @@ impl Ingest for Sqlite {
         .await
     }
 
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            // The value must change: SQLite writes no page that stays as it is.
+            connection
+                .prepare_cached(
+                    "INSERT INTO counter (name, value) VALUES ('check', 1)
+                     ON CONFLICT (name) DO UPDATE SET value = (value + 1) % 1000000",
+                )?
+                .execute([])?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|connection| {
             let oldest = connection.prepare_cached("SELECT min(received_at) FROM record")?;

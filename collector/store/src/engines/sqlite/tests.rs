@@ -139,6 +139,20 @@ async fn a_full_disk_reports_nothing_as_saved_and_works_again_after_repair() {
     assert_eq!(store.totals().await.unwrap().records, 2);
 }
 
+#[tokio::test]
+async fn r23_the_check_of_the_store_writes_to_the_file_every_time() {
+    let (_folder, path) = place();
+    let store = Sqlite::open(&path).unwrap();
+    let outside = Connection::open(&path).unwrap();
+    let version = || outside.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    for _ in 0..3 {
+        let before = version();
+        store.check_writable().await.unwrap();
+        assert_ne!(version(), before, "nothing was written");
+    }
+    assert_eq!(store.totals().await.unwrap().records, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_conflict_in_a_group_costs_only_its_own_plan() {
     let (_folder, path) = place();
