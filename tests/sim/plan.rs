@@ -46,7 +46,8 @@ pub(crate) fn story(seed: u64) -> Vec<(Duration, Act)> {
     let mut random = Random::new(seed, "story");
     let mut acts: Vec<(Duration, Act)> = Vec::new();
     let mut agent_free = [Duration::ZERO; DEVICES];
-    let (mut collector_free, mut has_backup) = (Duration::ZERO, false);
+    let (mut collector_free, mut has_backup, mut is_restored) = (Duration::ZERO, false, false);
+    let mut has_come_again = [false; DEVICES];
     let mut now = random.seconds(5, 120);
     while now < STORM {
         let device = usize::try_from(random.between(0, DEVICES as u64 - 1)).unwrap_or(0);
@@ -58,8 +59,9 @@ pub(crate) fn story(seed: u64) -> Vec<(Duration, Act)> {
             0 | 1 if now >= collector_free => {
                 also(now, Act::CollectorDies);
                 let back = now + long / 4;
-                if has_backup && random.percent(25) {
+                if has_backup && !has_come_again.contains(&true) && random.percent(25) {
                     also(back, Act::BackupIsRestored);
+                    is_restored = true;
                 }
                 also(back, Act::CollectorStarts);
                 collector_free = back + Duration::from_secs(1);
@@ -121,7 +123,12 @@ pub(crate) fn story(seed: u64) -> Vec<(Duration, Act)> {
                 also(now, Act::LinkFlipsBits(device, 60));
                 also(now + long, Act::LinkFlipsBits(device, 0));
             }
-            19 => also(now, Act::StreamComesAgain(device)),
+            // Once, and to no collector that forgot: a hello that keeps coming is a second machine, and is meant to be cut.
+            // TLS keeps strangers from doing this at all.
+            19 if !has_come_again[device] && !is_restored => {
+                also(now, Act::StreamComesAgain(device));
+                has_come_again[device] = true;
+            }
             _ => {}
         }
         now += random.seconds(10, 300);

@@ -12,6 +12,7 @@ mod manifests;
 mod marks;
 mod module_docs;
 mod naming;
+mod promises;
 mod registries;
 mod scan;
 
@@ -33,6 +34,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("marks and paths", marks::check),
     ("manifests", manifests::check),
     ("lint reasons", lint_reasons::check),
+    ("promises", promises::check),
     ("formatting", formatting::check),
     ("generated files", generated::check),
 ];
