@@ -80,8 +80,14 @@ fn r9_no_probe_and_no_diagnostic_starts_or_opens_what_a_hostile_environment_offe
     if !met(&[Need::Root, Need::Program("strace")]) {
         return;
     }
-    const ALLOWED: &[&str] =
-        &["/usr/sbin/smartctl", "/usr/bin/smartctl", "/usr/bin/systemctl", "/bin/systemctl"];
+    const ALLOWED: &[&str] = &[
+        "/usr/sbin/smartctl",
+        "/usr/bin/smartctl",
+        "/usr/bin/systemctl",
+        "/bin/systemctl",
+        "/usr/sbin/nft",
+        "/sbin/nft",
+    ];
     let hostile = tempfile::tempdir().unwrap();
     for name in ["smartctl", "systemctl", "sh", "lpstat", "ip", "ping", "openssl.cnf", "libc.so"] {
         let file = hostile.path().join(name);

@@ -99,7 +99,17 @@ impl Rest {
     /// # Panics
     /// When no answer comes.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        self.try_ask(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        // A server that refuses a body before it has read it closes the connection, and its answer can be lost with that.
+        const TRIES: u32 = 10;
+        let mut last = None;
+        for _ in 0..TRIES {
+            match self.try_ask(method, path, headers, body) {
+                Ok(reply) => return reply,
+                Err(error) if is_cut(&error) => last = Some(error),
+                Err(error) => panic!("{method} {path}: {error}"),
+            }
+        }
+        panic!("{method} {path}: {TRIES} times no answer: {last:?}")
     }
 
     fn try_ask(
@@ -124,14 +134,23 @@ impl Rest {
         if let Some(token) = &self.token {
             request.push_str(&format!("authorization: Bearer {token}\r\n"));
         }
-        stream.write_all(format!("{request}\r\n{body}").as_bytes())?;
+        match stream.write_all(format!("{request}\r\n{body}").as_bytes()) {
+            // What was answered before the cut may still be there.
+            Err(error) if !is_cut(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut bytes = Vec::new();
         match stream.read_to_end(&mut bytes) {
             // The server may close without TLS's goodbye; the length of the body says whether it is whole.
-            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),
-            Ok(_) | Err(_) => parse(&bytes).ok_or_else(|| std::io::Error::other("the answer is cut off")),
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof && !is_cut(&error) => Err(error),
+            Ok(_) => parse(&bytes).ok_or_else(|| std::io::Error::other("the answer is cut off")),
+            Err(_) => parse(&bytes).ok_or_else(|| std::io::ErrorKind::ConnectionReset.into()),
         }
     }
+}
+
+fn is_cut(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
 }
 
 fn parse(bytes: &[u8]) -> Option<Reply> {
