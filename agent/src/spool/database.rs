@@ -73,7 +73,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
             E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..)
         )
         // A schema that was hit can lack a table or a column.
-        || (code == Some(rusqlite::ErrorCode::Unknown) && {
+        || ((code == Some(rusqlite::ErrorCode::Unknown) || matches!(error, E::SqlInputError { .. })) && {
             let text = error.to_string();
             text.contains("no such") || text.contains("has no column") || text.contains("malformed")
         })

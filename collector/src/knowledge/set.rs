@@ -103,6 +103,12 @@ pub(crate) fn judge(added: &[Source]) -> Judged {
     judge_over(pack::FILES, added)
 }
 
+/// The same for a set that is to run. The pack's own examples held when the program was built, and running hundreds of
+/// them would delay every start; those of the administrators' entries and of what an override changes are run.
+pub(crate) fn judge_to_run(added: &[Source]) -> Judged {
+    judge_entries(pack::FILES, added, |origin| !origin.built_in)
+}
+
 /// Judges one file alone, without the pack: what is wrong with it, in words.
 pub(crate) fn judge_alone(file: &str, text: &str) -> Vec<String> {
     let source = Source { file: file.to_owned(), text: Ok(text.to_owned()) };
@@ -132,10 +138,14 @@ pub(crate) fn rules(folder: Option<&Path>) -> Result<Arc<KnowledgeSet>, String> 
 
 /// The same over another pack; pure.
 pub(crate) fn judge_over(pack: &[(&str, &str)], added: &[Source]) -> Judged {
+    judge_entries(pack, added, |_| true)
+}
+
+fn judge_entries(pack: &[(&str, &str)], added: &[Source], is_run: impl Fn(&Origin) -> bool) -> Judged {
     let mut problems = Problems::default();
     let (mut entries, overrides) = read_all(pack, added, &mut problems);
     let mut runs = Vec::new();
-    for (parsed, _) in entries.values() {
+    for (parsed, _) in entries.values().filter(|(_, origin)| is_run(origin)) {
         for (example, place) in parsed.entry.examples.iter().zip(&parsed.example_places) {
             runs.push(run(&parsed.entry, example, place));
         }

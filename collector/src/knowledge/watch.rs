@@ -53,7 +53,7 @@ pub fn built_in() -> Result<Arc<KnowledgeSet>, BrokenPack> {
 }
 
 fn built_in_with_origins() -> Result<Loaded, BrokenPack> {
-    let Judged { loaded, problems, .. } = set::judge(&[]);
+    let Judged { loaded, problems, .. } = set::judge_to_run(&[]);
     loaded.ok_or_else(|| BrokenPack { first: problems.first().map_or_else(String::new, Problem::to_string) })
 }
 
@@ -94,7 +94,7 @@ impl Knowledge {
         if last.as_ref() == Some(&sources) {
             return None;
         }
-        let Judged { loaded, problems, .. } = set::judge(&sources);
+        let Judged { loaded, problems, .. } = set::judge_to_run(&sources);
         *last = Some(sources);
         Some(match loaded {
             None => self.refuse(problems),
