@@ -149,7 +149,8 @@ fn nextest(run: &mut Run, packages: &[&str], filter: &[&str]) -> Result<bool> {
 
 fn docs(run: &mut Run) -> Result<Verdict> {
     cargo(run)
-        .env("RUSTDOCFLAGS", "-D warnings")
+        // Private items are documented here, so links to them lead somewhere.
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")
         .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
         .run()?;
     // nextest does not run the examples in documentation.
