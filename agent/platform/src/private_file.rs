@@ -41,9 +41,14 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> P
 /// Makes the folder (and its parents) if it is missing, closed to others; refuses one that is open to others, that is
 /// another user's, or that is a symbolic link, which somebody may have put there.
 pub fn ensure_folder(path: &Path) -> Result<(), PrivateFileError> {
-    let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let builder = {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+    };
+    #[cfg(not(unix))]
+    let builder = std::fs::DirBuilder::new();
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
         ensure_folder(parent)?;
     }
