@@ -197,11 +197,13 @@ impl World {
         self.heal();
         // A record that waits for a disk, a backoff or a lost stream has long come by then.
         loop {
-            // What is measured last needs time to arrive.
             if self.begin.elapsed() + QUIET < END {
                 self.measure();
+                self.pass_until(self.begin.elapsed() + RHYTHM).await;
+            } else {
+                // What was measured last needs time to arrive.
+                tokio::time::sleep(QUIET).await;
             }
-            self.pass_until(self.begin.elapsed() + RHYTHM).await;
             self.listen()?;
             if self.begin.elapsed() >= END {
                 break;
