@@ -162,7 +162,8 @@ impl Agent {
     ) -> Result<Self> {
         let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
-        let spool = Spool::open(disk, Epoch(random()?), limits, clock.wall())?;
+        let mut spool = Spool::open(disk, Epoch(random()?), limits, clock.wall())?;
+        spool.begin(clock.wall(), clock.read().awake);
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
         let mut sender =
             Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;

@@ -373,6 +373,12 @@ impl Spool {
         self.watermarks.push((epoch, through));
     }
 
+    /// From here on time passes as the machine is awake: a wall clock that jumps before the first [`Self::flush`] must not
+    /// make what was just spooled look old.
+    pub(crate) fn begin(&mut self, now: Timestamp, awake: Duration) {
+        self.begun.get_or_insert((awake, now));
+    }
+
     /// Makes the watermarks durable, then deletes acked records that were kept long enough, and epochs that are done.
     /// Returns what was deleted.
     ///
