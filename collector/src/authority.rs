@@ -4,6 +4,7 @@
 //! Of a signing request only the public key is used: names, extensions and wishes in it are ignored, so a request
 //! cannot ask for more than a device gets.
 
+mod first;
 pub(crate) mod rotation;
 pub(crate) mod tls;
 mod verifier;
@@ -102,6 +103,15 @@ impl Signer {
     fn create(folder: &Path, seal: &Seal) -> Result<()> {
         let key =
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make the authority's key")?;
+        private::create_folder(folder)?;
+        let text = Zeroizing::new(key.serialize_pem());
+        seal.create(&folder.join(KEY), KEY_PURPOSE, text.as_bytes())?;
+        // The certificate comes last: its presence says that the key is there.
+        Self::certify(folder, &key)
+    }
+
+    /// Makes the certificate of a key that lies in this folder.
+    fn certify(folder: &Path, key: &KeyPair) -> Result<()> {
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, format!("Firstline authority {}", &secret::token()?[..8]));
@@ -109,11 +119,7 @@ impl Signer {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, AUTHORITY_LIFETIME)?;
-        let certificate = params.self_signed(&key).context("cannot make the authority's certificate")?;
-        private::create_folder(folder)?;
-        let text = Zeroizing::new(key.serialize_pem());
-        seal.create(&folder.join(KEY), KEY_PURPOSE, text.as_bytes())?;
-        // The certificate comes last: its presence says that the key is there.
+        let certificate = params.self_signed(key).context("cannot make the authority's certificate")?;
         private::create_file(&folder.join(CERTIFICATE), &certificate.pem())
     }
 
@@ -153,7 +159,7 @@ impl Authority {
         let seal = Seal::of(data);
         let folder = data.join(FOLDER);
         if !folder.join(CERTIFICATE).exists() {
-            Signer::create(&folder, &seal)?;
+            first::make(data, &seal)?;
         }
         rotation::finish_retirement(&folder, &seal)?;
         let next = folder.join(rotation::NEXT);

@@ -188,6 +188,26 @@ pub enum LatestContent {
     },
 }
 
+/// Between which two moments a store that was restored knows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// When the backup was taken.
+    pub taken_at: Timestamp,
+    /// When it was restored.
+    pub restored_at: Timestamp,
+}
+
+/// What was settled after a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Sessions that were ended.
+    pub sessions: u64,
+    /// Enrollment tokens that were withdrawn.
+    pub tokens: u64,
+    /// The number that the next ticket gets.
+    pub next_ticket: u64,
+}
+
 /// Everything that is needed to judge a device's next batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceSnapshot {

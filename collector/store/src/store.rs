@@ -5,7 +5,8 @@ use crate::identity::{DeviceIdentity, NextCertificate};
 use crate::plan::CommitPlan;
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceFilter, DeviceFinding, DeviceSnapshot, DeviceStatus, EnrollOutcome,
-    EnrollmentToken, LatestValue, Page, PageOf, PendingDiagnostic, Session, TicketFilter, Totals, User,
+    EnrollmentToken, LatestValue, Page, PageOf, PendingDiagnostic, Recovered, Session, Settled, TicketFilter,
+    Totals, User,
 };
 use async_trait::async_trait;
 use firstline_collector_core::lineage::Lineage;
@@ -172,7 +173,22 @@ pub trait People: Send + Sync {
     async fn audit(&self, page: &Page) -> Result<PageOf<AuditEntry>, StoreError>;
 }
 
-/// An engine that keeps everything.
-pub trait Store: Devices + Enrollment + Identities + Ingest + Desk + People {}
+/// What becomes of a store that was restored from a backup.
+#[async_trait]
+pub trait Recovery: Send + Sync {
+    /// Ends what may have been used up after the backup was taken (sessions, enrollment tokens, the first sign-in link),
+    /// leaves out `skipped` ticket numbers, and notes when the backup was taken and restored, in one write.
+    async fn settle(
+        &self,
+        recovered: Recovered,
+        skipped: u64,
+        audit: &AuditEntry,
+    ) -> Result<Settled, StoreError>;
+    /// The last time that this store was restored.
+    async fn recovered(&self) -> Result<Option<Recovered>, StoreError>;
+}
 
-impl<T: Devices + Enrollment + Identities + Ingest + Desk + People> Store for T {}
+/// An engine that keeps everything.
+pub trait Store: Devices + Enrollment + Identities + Ingest + Desk + People + Recovery {}
+
+impl<T: Devices + Enrollment + Identities + Ingest + Desk + People + Recovery> Store for T {}

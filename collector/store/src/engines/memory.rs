@@ -6,11 +6,12 @@ mod devices;
 mod identities;
 mod ingest;
 mod people;
+mod recovery;
 
 use crate::identity::DeviceIdentity;
 use crate::record::{
-    ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Session,
-    User,
+    ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Recovered,
+    Session, User,
 };
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
@@ -82,6 +83,7 @@ struct Kept {
     sessions: BTreeMap<[u8; 32], Session>,
     api_tokens: BTreeMap<[u8; 32], ApiToken>,
     audit: Vec<AuditEntry>,
+    recovered: Option<Recovered>,
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! transaction (group commit) and answers strictly after COMMIT returned. Other processes may open the same file
 //! (administration while the service runs); SQLite's own lock keeps their writers apart.
 
+pub mod backup;
 mod connection;
 mod desk;
 mod devices;
@@ -14,6 +15,7 @@ mod ingest;
 mod migrations;
 mod people;
 mod readers;
+mod recovery;
 mod rows;
 mod sabotage;
 mod writer;
@@ -32,6 +34,23 @@ use writer::Writer;
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "collector.db";
+
+/// Whether any device was ever enrolled, read from a file that may be in use.
+pub fn has_devices(path: &Path) -> Result<bool, StoreError> {
+    let work = |connection: &Connection| {
+        let has_table: bool = connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'device')",
+            [],
+            |row| row.get(0),
+        )?;
+        if !has_table {
+            return Ok(false);
+        }
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM device)", [], |row| row.get(0))
+    };
+    let connection = Opener::new(path).reader()?;
+    work(&connection).map_err(|error| StoreError::from(Failure::Sqlite(error)))
+}
 
 /// What is known, in one SQLite file.
 #[derive(Debug)]

@@ -8,3 +8,4 @@ mod fixtures;
 mod identities;
 mod ingest;
 mod people;
+mod recovery;

@@ -115,7 +115,7 @@ impl Opener {
 
 /// Creates the file for its owner only; SQLite gives its companions (-wal, -shm) the same mode. A temporary file is
 /// made that way on every system, and takes its name only if nobody took it meanwhile.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
     if path.exists() {
         return Ok(());
     }

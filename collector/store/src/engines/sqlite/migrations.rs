@@ -21,6 +21,11 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// The newest schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
 /// Applies what is missing. Processes that start together wait for each other.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     run_list(connection, MIGRATIONS).map_err(StoreError::from)
