@@ -68,11 +68,12 @@ fn copy_pages(
         let at = backup.progress();
         let pages = |count: i32| u64::try_from(count).unwrap_or(0) * page;
         progress(pages(at.pagecount - at.remaining), pages(at.pagecount));
-        match step {
-            StepResult::Done => break,
-            StepResult::More => {}
-            // Nobody else knows the target, and the source is only read.
-            _ => return Err(rusqlite::Error::InvalidQuery),
+        if step == StepResult::Done {
+            break;
+        }
+        // Nobody else knows the target, and the source is only read: nothing can be in the way.
+        if step != StepResult::More {
+            return Err(rusqlite::Error::InvalidQuery);
         }
     }
     drop(backup);
