@@ -64,6 +64,9 @@ pub(crate) struct ReadArgs {
 pub(crate) struct ProbeArgs {
     /// The probe's name; without one, all probes run
     pub name: Option<String>,
+    /// Print the probes' names, a line each, and run none
+    #[arg(long, conflicts_with = "name")]
+    pub list: bool,
     #[command(flatten)]
     pub read: ReadArgs,
 }

@@ -12,6 +12,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn command(cli: &Cli, args: &ProbeArgs) -> Result<ExitCode> {
+    if args.list {
+        for entry in PROBES {
+            println!("{}", entry.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let entries = select(args.name.as_deref())?;
     let context = context(cli, args.read.root.as_deref())?;
     let mut failed = false;

@@ -61,6 +61,11 @@ const PARTS: &[Part] = &[
     Part { name: "frames", what: "10,000 mutated frames", how: How::Tests("r15_") },
     Part { name: "corruption", what: "10,000 damaged spools", how: How::Tests("r22_a_damaged_spool") },
     Part { name: "hostile", what: "hostile collectors", how: How::Tests("r12_") },
+    Part {
+        name: "sim",
+        what: "5,000 seeds of the whole system, simulated",
+        how: How::Task(&["sim", "--seeds", "5000"]),
+    },
     Part { name: "sabotage", what: "faults built in on purpose", how: How::Task(&["sabotage"]) },
     Part {
         name: "fuzz",
