@@ -97,8 +97,12 @@ fn one_look(programs: &Binaries, data: &Path) -> Result<Vec<Row>> {
     let mut packed = 0;
     for _ in 0..3 {
         let before = procfs::children_time()?;
-        let finished =
-            Process::new(&programs.agent).quiet().arg("--data").arg(data).args(["probe", "--json"]).finish()?;
+        let finished = Process::new(&programs.agent)
+            .quiet()
+            .arg("--data")
+            .arg(data)
+            .args(["probe", "--json"])
+            .finish()?;
         used.push(procfs::children_time()?.saturating_sub(before).as_secs_f64());
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(finished.stdout.as_bytes())?;
@@ -106,7 +110,12 @@ fn one_look(programs: &Binaries, data: &Path) -> Result<Vec<Row>> {
     }
     Ok(vec![
         Row::at_most("full inventory, processor time, median of 3", median(&mut used), "s", 0.1),
-        Row::at_most("full inventory, every probe's observations as JSON, zlib", packed as f64 / 1e3, "kB", 29.0),
+        Row::at_most(
+            "full inventory, every probe's observations as JSON, zlib",
+            packed as f64 / 1e3,
+            "kB",
+            29.0,
+        ),
     ])
 }
 
@@ -158,7 +167,8 @@ fn side_by_side(
     println!("everything runs for {} s before it is measured", args.settle);
     interrupt.wait(Duration::from_secs(args.settle))?;
     // Whoever is fetched from answers from its port; whoever sends, sends to the other's.
-    let mut programs: Vec<(&str, u32, u16, bool)> = vec![("firstline-agent", agent.pid()?, port.number, true)];
+    let mut programs: Vec<(&str, u32, u16, bool)> =
+        vec![("firstline-agent", agent.pid()?, port.number, true)];
     for peer in &mut peers.running {
         peer.service.check_alive()?;
         programs.push((peer.name, peer.service.pid()?, peer.port.number, peer.is_sender));
@@ -224,14 +234,18 @@ fn table(programs: &[(&str, u32, u16, bool)], windows: &[Vec<Window>]) {
 }
 
 fn judge(programs: &[(&str, u32, u16, bool)], windows: &[Vec<Window>]) -> Vec<Row> {
-    let of = |n: usize, value: fn(&Window) -> f64| {
-        median(&mut windows[n].iter().map(value).collect::<Vec<_>>())
-    };
+    let of =
+        |n: usize, value: fn(&Window) -> f64| median(&mut windows[n].iter().map(value).collect::<Vec<_>>());
     let peer = |start: &str| programs.iter().position(|(name, ..)| name.starts_with(start));
     let mut rows = vec![
         Row::at_most("agent, resident memory", of(0, |window| window.resident), "MiB", 8.0),
         Row::at_most("agent, processor time per hour", of(0, |window| window.processor), "s/h", 0.86),
-        Row::at_most("agent, bytes both ways per hour, TLS included", of(0, |window| window.both_ways), "KiB/h", 50.0),
+        Row::at_most(
+            "agent, bytes both ways per hour, TLS included",
+            of(0, |window| window.both_ways),
+            "KiB/h",
+            50.0,
+        ),
         Row::at_most("agent, disk writes per hour", of(0, |window| window.written), "KiB/h", 64.0),
     ];
     if let Some(n) = peer("zabbix-agent2") {
@@ -254,10 +268,8 @@ fn without_rest(
     interrupt: &Interrupt,
 ) -> Result<Vec<Row>> {
     let names = Process::new(&programs.agent).quiet().args(["probe", "--list"]).read()?;
-    let text: String = names
-        .lines()
-        .map(|name| format!("[probes.{name}]\ninterval_s = {SHORTEST_INTERVAL_S}\n"))
-        .collect();
+    let text: String =
+        names.lines().map(|name| format!("[probes.{name}]\ninterval_s = {SHORTEST_INTERVAL_S}\n")).collect();
     configure(data, &text)?;
     let mut agent = instance::start_agent(programs, data, &folder.join("restless.log"), &[])?;
     let pid = agent.pid()?;
@@ -279,8 +291,9 @@ fn without_rest(
         bail!("{} min are too short to see growth", args.restless);
     }
     let early = |value: fn(&Footprint) -> u64| looks[..third].iter().map(value).max().unwrap_or(0) as f64;
-    let late =
-        |value: fn(&Footprint) -> u64| looks[looks.len() - third..].iter().map(value).max().unwrap_or(0) as f64;
+    let late = |value: fn(&Footprint) -> u64| {
+        looks[looks.len() - third..].iter().map(value).max().unwrap_or(0) as f64
+    };
     let grown = (late(|look| look.resident) - early(|look| look.resident)) / 1024.0;
     let handles = late(|look| look.handles) - early(|look| look.handles);
     Ok(vec![
@@ -297,7 +310,9 @@ fn configure(data: &Path, text: &str) -> Result<()> {
 fn idle_processes(folder: &Path) -> Result<Vec<Service>> {
     let sleep = find_program("sleep").context("there is no program called sleep")?;
     (0..IDLE_PROCESSES)
-        .map(|n| Service::start("sleep", Command::new(&sleep).arg("86400"), &folder.join(format!("sleep-{n}"))))
+        .map(|n| {
+            Service::start("sleep", Command::new(&sleep).arg("86400"), &folder.join(format!("sleep-{n}")))
+        })
         .collect()
 }
 

@@ -27,7 +27,9 @@ pub(super) struct Footprint {
 /// Resident memory in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     let text = read(&format!("/proc/{pid}/status"))?;
-    field(&text, "VmRSS:").map(|kib| kib as f64 / 1024.0).with_context(|| format!("process {pid} has no VmRSS"))
+    field(&text, "VmRSS:")
+        .map(|kib| kib as f64 / 1024.0)
+        .with_context(|| format!("process {pid} has no VmRSS"))
 }
 
 /// Processor time since the start, user and system.

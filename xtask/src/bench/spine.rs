@@ -107,7 +107,12 @@ fn one_agent(built: &Built, folder: &Path, window: Duration, interrupt: &Interru
     Ok(vec![
         Row::at_most("received to durable with its tickets, p95, one agent", durable, "ms", 100.0),
         Row::at_most("agent, resident memory with the stream up", resident, "MiB", 10.0),
-        Row::at_most("agent, processor time per hour at default intervals", used.as_secs_f64() * 3600.0 / window.as_secs_f64(), "s/h", 1.0),
+        Row::at_most(
+            "agent, processor time per hour at default intervals",
+            used.as_secs_f64() * 3600.0 / window.as_secs_f64(),
+            "s/h",
+            1.0,
+        ),
     ])
 }
 
@@ -151,7 +156,12 @@ fn many_agents(built: &Built, folder: &Path, window: Duration, interrupt: &Inter
     let durable = quantile(&figures, "0.95").context("the collector has no figure for durability")?;
     Ok(vec![
         Row::at_most("received to durable with its tickets, p95, 200 agents", durable, "ms", 100.0),
-        Row::at_most("collector, share of a core with 200 agents at 60 s", used.as_secs_f64() * 100.0 / window.as_secs_f64(), "%", 2.0),
+        Row::at_most(
+            "collector, share of a core with 200 agents at 60 s",
+            used.as_secs_f64() * 100.0 / window.as_secs_f64(),
+            "%",
+            2.0,
+        ),
     ])
 }
 

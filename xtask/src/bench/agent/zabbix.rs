@@ -18,24 +18,60 @@ const COMPRESSED: u8 = 2;
 const LONGEST: usize = 1 << 20;
 
 const EVERY_MINUTE: &[&str] = &[
-    "system.swap.size[,free]", "system.cpu.util[,system]", "system.cpu.util[,user]", "system.localtime",
-    "system.swap.size[,pfree]", "system.cpu.util[,softirq]", "system.swap.size[,total]", "system.users.num",
-    "vm.memory.size[available]", "vm.memory.size[pavailable]", "vm.memory.size[total]",
-    "system.cpu.util[,steal]", "system.cpu.util[,nice]", "agent.ping", "system.cpu.load[all,avg1]", "proc.num",
-    "proc.num[,,run]", "system.cpu.intr", "system.cpu.load[all,avg5]", "system.cpu.util[,iowait]",
-    "system.cpu.load[all,avg15]", "system.cpu.num", "system.cpu.switches", "system.cpu.util[,guest]",
-    "system.cpu.util[,guest_nice]", "system.cpu.util[,idle]", "system.cpu.util[,interrupt]",
-    "vfs.file.contents[\"/sys/class/net/eth0/operstate\"]", "vfs.file.contents[/sys/block/vda/stat]",
-    "vfs.fs.inode[/,pfree]", "vfs.fs.size[/,pused]", "vfs.fs.size[/,total]", "vfs.fs.size[/,used]",
+    "system.swap.size[,free]",
+    "system.cpu.util[,system]",
+    "system.cpu.util[,user]",
+    "system.localtime",
+    "system.swap.size[,pfree]",
+    "system.cpu.util[,softirq]",
+    "system.swap.size[,total]",
+    "system.users.num",
+    "vm.memory.size[available]",
+    "vm.memory.size[pavailable]",
+    "vm.memory.size[total]",
+    "system.cpu.util[,steal]",
+    "system.cpu.util[,nice]",
+    "agent.ping",
+    "system.cpu.load[all,avg1]",
+    "proc.num",
+    "proc.num[,,run]",
+    "system.cpu.intr",
+    "system.cpu.load[all,avg5]",
+    "system.cpu.util[,iowait]",
+    "system.cpu.load[all,avg15]",
+    "system.cpu.num",
+    "system.cpu.switches",
+    "system.cpu.util[,guest]",
+    "system.cpu.util[,guest_nice]",
+    "system.cpu.util[,idle]",
+    "system.cpu.util[,interrupt]",
+    "vfs.file.contents[\"/sys/class/net/eth0/operstate\"]",
+    "vfs.file.contents[/sys/block/vda/stat]",
+    "vfs.fs.inode[/,pfree]",
+    "vfs.fs.size[/,pused]",
+    "vfs.fs.size[/,total]",
+    "vfs.fs.size[/,used]",
 ];
 const EVERY_THREE_MINUTES: &[&str] = &[
-    "net.if.in[\"eth0\",dropped]", "net.if.in[\"eth0\",errors]", "net.if.in[\"eth0\"]",
-    "net.if.out[\"eth0\",dropped]", "net.if.out[\"eth0\",errors]", "net.if.out[\"eth0\"]",
+    "net.if.in[\"eth0\",dropped]",
+    "net.if.in[\"eth0\",errors]",
+    "net.if.in[\"eth0\"]",
+    "net.if.out[\"eth0\",dropped]",
+    "net.if.out[\"eth0\",errors]",
+    "net.if.out[\"eth0\"]",
 ];
 const EVERY_QUARTER: &[&str] = &["system.uname", "vfs.file.cksum[/etc/passwd,sha256]", "system.boottime"];
 const EVERY_HOUR: &[&str] = &[
-    "agent.hostname", "system.hostname", "system.sw.arch", "system.sw.os", "system.sw.packages",
-    "agent.version", "kernel.maxfiles", "kernel.maxproc", "net.if.discovery", "vfs.dev.discovery",
+    "agent.hostname",
+    "system.hostname",
+    "system.sw.arch",
+    "system.sw.os",
+    "system.sw.packages",
+    "agent.version",
+    "kernel.maxfiles",
+    "kernel.maxproc",
+    "net.if.discovery",
+    "vfs.dev.discovery",
     "vfs.fs.discovery",
 ];
 
@@ -125,7 +161,8 @@ mod tests {
     #[test]
     fn an_agent_gets_its_items_and_is_thanked_for_values() {
         let address = serve().unwrap();
-        let list = exchange(address, &json!({ "request": "active checks", "host": "h", "version": "6.0.14" }));
+        let list =
+            exchange(address, &json!({ "request": "active checks", "host": "h", "version": "6.0.14" }));
         assert_eq!(list["data"].as_array().unwrap().len(), 54);
         let thanks = exchange(address, &json!({ "request": "agent data", "data": [1, 2] }));
         assert!(thanks["info"].as_str().unwrap().starts_with("processed: 2;"), "{thanks}");
