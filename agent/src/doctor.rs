@@ -5,7 +5,7 @@ use crate::cli::{Cli, OutputArgs};
 use crate::uplink::{channel, tls};
 use crate::{collect, config, identity, status};
 use anyhow::{Context, Result, anyhow};
-use firstline_agent_platform::{private_file, trust};
+use firstline_agent_platform::{disk, private_file, trust};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -47,6 +47,7 @@ pub(crate) fn command(cli: &Cli, args: &OutputArgs) -> Result<ExitCode> {
         Err(error) => findings.push(bad("identity", &error)),
     }
     findings.extend(running(&data));
+    findings.push(look("disk", writable(&data)));
     findings.push(look("spool", spool(&data)));
     let trouble = findings.iter().any(|finding| finding.trouble.is_some());
     if args.json {
@@ -122,10 +123,14 @@ fn running(data: &Path) -> Vec<Finding> {
     if !trouble.is_null() {
         let why = trouble["text"].as_str().unwrap_or_default();
         let waiting = &status["records_in_memory"];
+        let left_out = &status["records_left_out"];
         let since = since(&trouble["since_ms"]);
         findings.push(bad(
-            "disk",
-            &anyhow!("nothing can be written since {since}, {waiting} records wait in memory: {why}"),
+            "records",
+            &anyhow!(
+                "nothing can be written since {since}, {waiting} records wait in memory, {left_out} found no room: {why}; \
+                 make room or repair the disk, the agent goes on by itself"
+            ),
         ));
     }
     if let Some(why) = status["configuration_refused"].as_str() {
@@ -163,6 +168,24 @@ fn reach(identity: &identity::Identity) -> Result<String> {
             .with_context(|| format!("{} does not answer", identity.collector))??;
         Ok(format!("{} answers and is the one that this machine trusts", identity.collector))
     })
+}
+
+/// Writes a small file and makes it durable, as the agent has to.
+fn writable(data: &Path) -> Result<String> {
+    if !data.exists() {
+        return Ok(format!("{} is not there yet", data.display()));
+    }
+    let path = data.join("doctor.probe");
+    let written = private_file::replace(&path, &[0; 4096]);
+    let removed = std::fs::remove_file(&path);
+    let free = disk::space(data).map_or_else(String::new, |space| format!(", {} MiB are free", space.free >> 20));
+    written.map_err(anyhow::Error::from).and_then(|()| Ok(removed?)).with_context(|| {
+        format!(
+            "nothing can be written to {}{free}; make room or repair the disk, the agent goes on by itself",
+            data.display()
+        )
+    })?;
+    Ok(format!("{} can be written{free}", data.display()))
 }
 
 /// Opens the file for reading only: a running agent keeps writing.

@@ -6,6 +6,7 @@
 mod diagnostics;
 mod ledger;
 mod renewal;
+mod spooling;
 mod status;
 mod unspooled;
 
@@ -25,12 +26,12 @@ use firstline_agent_platform::{host, private_file, signal};
 use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
-use firstline_proto::convert::{diagnostic_from_wire, encode_record};
-use firstline_proto::{limits, v1};
+use firstline_proto::convert::diagnostic_from_wire;
+use firstline_proto::v1;
 use renewal::{Lineage, Renewal};
 use serde_json::json;
 use status::Status;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,8 +43,6 @@ use unspooled::Unspooled;
 const LINGER: Duration = Duration::from_millis(200);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
-/// While the spool cannot be written, it is tried this often.
-const SPOOL_RETRY: Duration = Duration::from_secs(2);
 
 pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
@@ -67,16 +66,9 @@ pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
 
 /// One agent per data folder: two would number records in one spool and take each other's stream away.
 fn lock(data: &Path) -> Result<File> {
-    let path = data.join("run.lock");
-    let file = private_file::open(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another agent runs with {} already; stop it first", data.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
-        }
+    match private_file::lock(data)? {
+        Some(lock) => Ok(lock),
+        None => bail!("another agent runs with {} already; stop it first", data.display()),
     }
 }
 
@@ -104,7 +96,12 @@ async fn serve(
         intervals: settings.intervals.clone().into_iter().collect(),
         overrides: settings.overrides.clone(),
     };
-    private_file::ensure_folder(&start.state_dir)?;
+    match private_file::ensure_folder(&start.state_dir) {
+        Err(error) if error.is_disk_trouble() => {
+            tracing::warn!(error = %error, "probes cannot remember anything until the next start");
+        }
+        made => made?,
+    }
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
@@ -142,6 +139,8 @@ pub struct Agent {
     policy: Policy,
     diagnostics: Diagnostics,
     unspooled: Unspooled,
+    /// The disk refused, and is not asked again before this.
+    spool_retry: Option<Duration>,
     status: Status,
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
@@ -162,18 +161,11 @@ impl Agent {
     ) -> Result<Self> {
         let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
-        let mut spool = Spool::open(disk, Epoch(random()?), limits, clock.wall())?;
+        let mut spool = Spool::closed(disk, Epoch(random()?), limits);
         spool.begin(clock.wall(), clock.read().awake);
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
-        let mut sender =
-            Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
-        for stored in spool.stored()? {
-            sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
-            for (seq, len) in stored.records {
-                report(&mut sender, stored.epoch, seq, len, false, tick(&*clock));
-            }
-        }
-        Ok(Self {
+        let sender = Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
+        let mut agent = Self {
             last_housekeeping: clock.read().awake,
             home: None,
             lineage: Lineage::begin(random()?),
@@ -192,9 +184,12 @@ impl Agent {
             policy: Policy::default(),
             diagnostics,
             unspooled: Unspooled::default(),
+            spool_retry: None,
             status: Status::default(),
             refused: None,
-        })
+        };
+        agent.start_spool()?;
+        Ok(agent)
     }
 
     /// Keeps its identity and its place in the chain of streams in this folder, and goes on from what is there.
@@ -240,6 +235,7 @@ impl Agent {
             "records_waiting": records,
             "bytes_waiting": bytes,
             "records_in_memory": self.unspooled.len(),
+            "records_left_out": self.unspooled.left_out(),
             "spool_bytes": self.spool.bytes(),
             "policy_revision": self.policy.revision,
             "configuration_refused": self.refused,
@@ -255,51 +251,6 @@ impl Agent {
         self.stream = None;
         let (now, random) = (self.tick(), jitter(&self.random));
         self.sender.handle_disconnected(now, random);
-    }
-
-    /// Makes what was collected durable.
-    fn take(&mut self, found: Collected) {
-        found.observations.iter().for_each(|observation| self.status.saw(observation));
-        for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
-            let payload = encode_record(chunk);
-            if payload.len() > limits::RECORD_BYTES {
-                tracing::warn!(bytes = payload.len(), "a record is larger than the limit and is left out");
-                continue;
-            }
-            self.unspooled.push(payload, found.urgent, self.clock.wall());
-        }
-        self.write_waiting();
-    }
-
-    /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
-    fn write_waiting(&mut self) {
-        while let Some((payload, urgent)) = self.unspooled.next() {
-            let appended = self.spool.append(&payload, self.clock.wall());
-            self.report_news();
-            match appended {
-                Ok(appended) => {
-                    ledger::durable(&mut self.spool, &appended.records, self.clock.wall());
-                    for (epoch, through) in appended.trimmed {
-                        self.sender.handle_trimmed(epoch, through);
-                    }
-                    for (epoch, seq, len) in appended.records {
-                        report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
-                    }
-                    self.unspooled.written();
-                    self.status.spooled(None, self.clock.wall());
-                }
-                Err(error) => {
-                    let error = format!("{:#}", anyhow::Error::from(error));
-                    self.status.spooled(Some(&error), self.clock.wall());
-                    tracing::warn!(
-                        error,
-                        waiting = self.unspooled.len(),
-                        "the spool cannot be written, trying again"
-                    );
-                    return;
-                }
-            }
-        }
     }
 
     /// Does what the delivery protocol wants done.
@@ -363,48 +314,17 @@ impl Agent {
         }
     }
 
-    /// Gap records that the spool wrote by itself are sent as any other.
-    fn report_news(&mut self) {
-        let news = self.spool.take_news();
-        ledger::durable(&mut self.spool, &news, self.clock.wall());
-        for (epoch, seq, len) in news {
-            report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));
-        }
-    }
-
     fn next_wake(&self) -> Duration {
         let now = self.tick();
         let mut wait = HOUSEKEEPING;
         if let Some((at, _)) = self.sender.poll_timeout() {
             wait = wait.min(at.since(now));
         }
-        if !self.unspooled.is_empty() {
-            wait = wait.min(SPOOL_RETRY);
+        if let Some(retry) = self.spool_retry {
+            wait = wait.min(retry.saturating_sub(self.clock.read().awake));
         }
         // Timers of the runtime have a resolution of 1 ms; waking just before the time would spin.
         wait + Duration::from_millis(1)
-    }
-
-    fn housekeeping(&mut self) {
-        self.write_waiting();
-        let now = self.clock.read().awake;
-        if now.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
-            return;
-        }
-        self.last_housekeeping = now;
-        match self.spool.flush(self.clock.wall(), self.clock.read().awake) {
-            Ok(deleted) => {
-                for (epoch, through) in deleted {
-                    self.sender.handle_trimmed(epoch, through);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "the spool cannot be tidied"
-                );
-            }
-        }
     }
 
     fn handle(&mut self, event: Happened) {
@@ -519,6 +439,7 @@ impl Agent {
     }
 
     async fn stop(mut self) {
+        self.spool_retry = None;
         self.write_waiting();
         self.drive();
         if let Some(stream) = self.stream.take() {
@@ -526,6 +447,10 @@ impl Agent {
         }
         if let Err(error) = self.spool.flush(self.clock.wall(), self.clock.read().awake) {
             tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the spool cannot be tidied");
+        }
+        if !self.unspooled.is_empty() {
+            let records = self.unspooled.len() as u64 + self.unspooled.left_out();
+            tracing::warn!(records, "the disk refuses to the end; what waited in memory is lost");
         }
         tracing::info!(
             spool_bytes = self.spool.bytes(),

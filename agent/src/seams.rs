@@ -114,14 +114,22 @@ impl Disk for Folder {
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
-        let refused = |why: String| {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
-            rusqlite::Error::SqliteFailure(code, Some(why))
+        let refused = |code: i32, why: String| {
+            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(why))
         };
         // Closed to others from its first moment, and never made through a link that somebody put in its place; SQLite's
         // journals get the mode of the file. SQLite refuses links on the whole way, so it gets the real one.
-        private_file::open(&self.path).map_err(|error| refused(error.to_string()))?;
-        let path = self.path.canonicalize().map_err(|error| refused(error.to_string()))?;
+        private_file::open(&self.path).map_err(|error| {
+            let why = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+            // What the disk refuses may pass; a link in the file's place is for a person to remove.
+            let passes = error.is_disk_trouble();
+            refused(if passes { rusqlite::ffi::SQLITE_CANTOPEN } else { rusqlite::ffi::SQLITE_PERM }, why)
+        })?;
+        let path = self
+            .path
+            .canonicalize()
+            .map_err(|error| refused(rusqlite::ffi::SQLITE_CANTOPEN, error.to_string()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;

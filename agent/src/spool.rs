@@ -11,7 +11,10 @@
 //!   them again. They are the first to go when the quota is reached; after them the oldest unacked records go, and a gap
 //!   record that counts them is appended in the same transaction.
 //! - A failed write leaves the spool as it was; the caller keeps the payload and tries again. Nothing is known of a
-//!   connection whose sync failed, so the file is opened anew and the payload is written from memory.
+//!   connection whose sync failed, so the file is opened anew and the payload is written from memory. The new connection
+//!   is there before the old one goes: what the failed commit left in the journal is then overwritten, not found.
+//! - A disk that refuses to have the spool opened at all is tried again as one that refuses a write ([`opening`]). Records
+//!   that the caller could not keep in memory until then get numbers when it works again, and a gap record names them.
 //! - Every record proves itself ([`mark`]). One that does not is never delivered: it is named in a gap record with the
 //!   reason `corrupt` before its number goes out empty. A file that SQLite calls damaged, or in which something is
 //!   missing, is mended ([`mend`]): what is whole is kept, what is not is named, the damaged file is set aside.
@@ -28,6 +31,7 @@ mod database;
 mod gap;
 mod mark;
 mod mend;
+mod opening;
 mod tally;
 
 use crate::sabotage::{self, SPOOL_RESET_ON_BAD_RECORD};
@@ -111,8 +115,12 @@ pub(crate) struct Appended {
 pub(crate) struct Spool {
     disk: Box<dyn Disk>,
     path: PathBuf,
-    /// `None` only while a damaged file is being replaced.
+    /// `None` until the disk lets it be opened, and while a damaged file is being replaced.
     database: Option<Connection>,
+    /// Whether it was opened once. Until then nothing is known of what it holds.
+    is_open: bool,
+    /// The journal as it was before SQLite first looked at it, until the file is open.
+    journal: Journal,
     tally: Tally,
     limits: Limits,
     current: Epoch,
@@ -127,64 +135,6 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool on `disk`; new records will belong to `fresh`, which must be random.
-    pub(crate) fn open(
-        disk: Box<dyn Disk>,
-        fresh: Epoch,
-        limits: Limits,
-        now: Timestamp,
-    ) -> Result<Self, SpoolError> {
-        let path = disk.path().to_path_buf();
-        let mended = mend::mended_path(&path);
-        if disk.folder().is_some() && !path.exists() && mended.exists() {
-            // Killed between setting the damaged file aside and putting the complete mended one in its place.
-            database::put_in_place(&mended, &path)?;
-        }
-        let (tally, counts) = Tally::load(disk.folder());
-        // SQLite would overwrite what lies behind a damaged place of the journal.
-        let journal = Journal::beside(&*disk);
-        let opened = database::open(&*disk);
-        let surveyed = match &opened {
-            Ok(database) => mend::survey(database, &counts),
-            Err(error) if is_damage(error) => Err(Trouble::Inconsistent("it is not a database any more")),
-            Err(_) => Ok(Vec::new()),
-        };
-        let mut spool = Self {
-            disk,
-            path,
-            database: None,
-            tally,
-            limits,
-            current: fresh,
-            current_row: None,
-            next: SequenceNumber(1),
-            bytes: 0,
-            watermarks: Vec::new(),
-            news: Vec::new(),
-            begun: None,
-        };
-        let stored = match surveyed {
-            Ok(stored) => {
-                spool.database = Some(opened.map_err(|source| spool.refused(source))?);
-                stored
-            }
-            Err(Trouble::Refused(error)) if !is_damage(&error) => return Err(spool.refused(error)),
-            Err(trouble) => {
-                tracing::warn!(file = %spool.path.display(), trouble = %trouble, "the spool is damaged and is mended");
-                spool.mend(opened.ok(), journal, &counts, now)?;
-                // Whoever opens a spool asks for all that it holds.
-                spool.news.clear();
-                let reopened = database::open(&*spool.disk).map_err(|source| spool.refused(source))?;
-                spool.database = Some(reopened);
-                spool.stored()?
-            }
-        };
-        spool.tally.rewrite(&stored);
-        spool.bytes = stored.iter().flat_map(|epoch| &epoch.records).map(|(_, length)| *length as u64).sum();
-        spool.find_current();
-        Ok(spool)
-    }
-
     /// The epoch of this process.
     pub(crate) fn current(&self) -> Epoch {
         self.current
@@ -218,8 +168,19 @@ impl Spool {
 
     /// Makes a record durable and gives it its number.
     pub(crate) fn append(&mut self, payload: &[u8], now: Timestamp) -> Result<Appended, SpoolError> {
+        self.append_after(0, payload, now)
+    }
+
+    /// The same, after `left_out` records that could not be kept until the disk took them: they get numbers that nobody
+    /// will ever see, and a gap record that names these.
+    pub(crate) fn append_after(
+        &mut self,
+        left_out: u64,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<Appended, SpoolError> {
         let watermarks = std::mem::take(&mut self.watermarks);
-        match self.mending(now, |spool| spool.try_append(payload, now, &watermarks)) {
+        match self.mending(now, |spool| spool.try_append(left_out, payload, now, &watermarks)) {
             Ok(appended) => {
                 self.note();
                 Ok(appended)
@@ -233,6 +194,7 @@ impl Spool {
 
     fn try_append(
         &mut self,
+        left_out: u64,
         payload: &[u8],
         now: Timestamp,
         watermarks: &[(Epoch, SequenceNumber)],
@@ -256,6 +218,16 @@ impl Spool {
             given_up.extend(freed.unacked);
         }
         let mut payloads = gap::records(&given_up, "quota", now);
+        if left_out > 0 {
+            let last = next.0.saturating_add(left_out - 1);
+            transaction.execute("INSERT INTO lost VALUES(?, ?, ?)", params![id, next.0, last])?;
+            payloads.extend(gap::records(
+                &[Range { epoch: current, first: next.0, last }],
+                "disk_refused",
+                now,
+            ));
+            next = SequenceNumber(last).next();
+        }
         payloads.push(payload.to_vec());
         for payload in payloads {
             insert_record(&transaction, id, Mark::of(current, next, &payload), &payload, now)?;
@@ -286,7 +258,13 @@ impl Spool {
         count: u32,
         now: Timestamp,
     ) -> Result<Vec<Vec<u8>>, SpoolError> {
-        let (payloads, damaged) = self.mending(now, |spool| spool.try_read(epoch, first, count))?;
+        let (mut payloads, mut damaged) = self.mending(now, |spool| spool.try_read(epoch, first, count))?;
+        if !damaged.is_empty() && !self.is_sound() {
+            // To delete records where pages are mixed up would give other records' pages away.
+            self.mend_now(now, &"a record is damaged and so is what holds it")?;
+            (payloads, damaged) = self.mending(now, |spool| spool.try_read(epoch, first, count))?;
+            self.note();
+        }
         if !damaged.is_empty() {
             tracing::warn!(%epoch, records = damaged.len(), "records of the spool are damaged and are given up");
             self.mending(now, |spool| spool.give_up(epoch, &damaged, now))?;
@@ -305,7 +283,7 @@ impl Spool {
         let mut payloads = vec![Vec::new(); count as usize];
         let end = first.0.saturating_add(u64::from(count));
         let known = database
-            .prepare_cached("SELECT id, next, trimmed FROM epoch WHERE name = ?")?
+            .prepare_cached("SELECT id, next, trimmed FROM epoch NOT INDEXED WHERE name = ?")?
             .query_row([epoch.0.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((id, next, trimmed)): Option<(i64, u64, u64)> = known else {
@@ -349,10 +327,10 @@ impl Spool {
         for range in ranges {
             let bounds = params![epoch.0.as_slice(), range.first, range.last];
             transaction.execute(
-                "DELETE FROM record WHERE epoch = (SELECT id FROM epoch WHERE name = ?) AND seq BETWEEN ? AND ?",
+                "DELETE FROM record WHERE epoch = (SELECT id FROM epoch NOT INDEXED WHERE name = ?) AND seq BETWEEN ? AND ?",
                 bounds,
             )?;
-            transaction.execute("INSERT INTO lost SELECT id, ?2, ?3 FROM epoch WHERE name = ?1", bounds)?;
+            transaction.execute("INSERT INTO lost SELECT id, ?2, ?3 FROM epoch NOT INDEXED WHERE name = ?1", bounds)?;
         }
         for payload in gap::records(ranges, "corrupt", now) {
             insert_record(&transaction, id, Mark::of(current, next, &payload), &payload, now)?;
@@ -390,6 +368,9 @@ impl Spool {
         now: Timestamp,
         awake: Duration,
     ) -> Result<Vec<(Epoch, SequenceNumber)>, SpoolError> {
+        if !self.is_open {
+            return Ok(Vec::new());
+        }
         let watermarks = std::mem::take(&mut self.watermarks);
         let (awake_then, then) = *self.begun.get_or_insert((awake, now));
         let now = now.min(then.plus(awake.saturating_sub(awake_then)));
@@ -478,16 +459,29 @@ impl Spool {
             self.reopen();
             return Err(self.refused(source));
         }
-        tracing::warn!(file = %self.path.display(), trouble = %source, "the spool is damaged and is mended");
-        let (_, counts) = Tally::load(self.disk.folder());
-        let (journal, database) = (Journal::beside(&*self.disk), self.database.take());
-        let mended = self.mend(database, journal, &counts, now);
-        self.reopen();
-        mended?;
+        self.mend_now(now, &source)?;
         work(self).map_err(|source| {
             self.reopen();
             self.refused(source)
         })
+    }
+
+    /// Mends the file and opens what came of it.
+    fn mend_now(&mut self, now: Timestamp, trouble: &dyn std::fmt::Display) -> Result<(), SpoolError> {
+        tracing::warn!(file = %self.path.display(), trouble = %trouble, "the spool is damaged and is mended");
+        let (_, counts) = Tally::load(self.disk.folder());
+        let (journal, database) = (Journal::beside(&*self.disk), self.database.take());
+        let mended = self.mend(database, journal, &counts, now);
+        self.reopen();
+        mended
+    }
+
+    /// Whether each page of the file belongs to one thing.
+    fn is_sound(&self) -> bool {
+        let check = |database: &Connection| {
+            database.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        };
+        self.database.as_ref().and_then(|database| check(database).ok()).is_some_and(|said| said == "ok")
     }
 
     fn mend(
@@ -527,7 +521,7 @@ impl Spool {
     fn find_current(&mut self) {
         let Some(database) = &self.database else { return };
         let known = database
-            .query_row("SELECT id, next FROM epoch WHERE name = ?", [self.current.0.as_slice()], |row| {
+            .query_row("SELECT id, next FROM epoch NOT INDEXED WHERE name = ?", [self.current.0.as_slice()], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
             })
             .optional();

@@ -16,6 +16,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const RUNTIME_FOLDER: &str = "/run/firstline-agent";
 /// How long one exchange may take.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How long after a failure the socket is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
 /// Longest question.
 const LONGEST: usize = 64;
 /// Most connections at a time; further ones wait in the kernel.
@@ -32,18 +34,26 @@ pub(crate) fn path(data: &Path) -> PathBuf {
     if is_service { runtime } else { data }.join("status.sock")
 }
 
-/// Begins to answer. Without a socket the agent works as well, so a failure is only said.
+/// Begins to answer. Without a socket the agent works as well, so a failure is only said; on a disk that refuses, it is
+/// tried until it works.
 pub(crate) fn serve(data: &Path) -> Asked {
     let (questions, asked) = mpsc::channel(MOST);
     let path = path(data);
-    match Listener::bind(&path) {
-        Ok(listener) => {
-            tokio::spawn(accept(listener, questions));
-        }
-        Err(error) => {
-            tracing::warn!(socket = %path.display(), error = %error, "nobody can ask this agent for its status");
-        }
-    }
+    tokio::spawn(async move {
+        let mut is_said = false;
+        let listener = loop {
+            match Listener::bind(&path) {
+                Ok(listener) => break listener,
+                Err(error) if !is_said => {
+                    tracing::warn!(socket = %path.display(), error = %error, "nobody can ask this agent for its status");
+                    is_said = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(BIND_AGAIN).await;
+        };
+        accept(listener, questions).await;
+    });
     asked
 }
 

@@ -93,6 +93,11 @@ pub(crate) fn story(seed: u64) -> Vec<(Duration, Act)> {
                         also(back, Act::SyncFails(device, false));
                     }
                 }
+                // One that starts while its disk refuses knows nothing of its spool until the disk heals.
+                if kind >= 8 && random.percent(40) {
+                    also(now + long / 12, Act::AgentDies(device));
+                    also(now + long / 6, Act::AgentStarts(device));
+                }
                 if kind < 8 {
                     also(back + Duration::from_secs(1), Act::AgentStarts(device));
                 }

@@ -33,6 +33,46 @@ pub enum PrivateFileError {
     },
 }
 
+impl PrivateFileError {
+    /// Whether the disk refuses, which may pass, in contrast to a file that somebody has to put right.
+    pub fn is_disk_trouble(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_disk_trouble(source),
+            Self::TooOpen { .. } => false,
+        }
+    }
+}
+
+/// Whether the disk refuses: it is full, read-only, failing or gone, or the system is short of something.
+pub fn is_disk_trouble(error: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let refusals = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::IO,
+            Errno::NXIO,
+            Errno::NODEV,
+            Errno::STALE,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::TIMEDOUT,
+        ];
+        Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
+    }
+    #[cfg(not(unix))]
+    {
+        use std::io::ErrorKind as Kind;
+        matches!(
+            error.kind(),
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::ReadOnlyFilesystem | Kind::TimedOut | Kind::OutOfMemory
+        )
+    }
+}
+
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PrivateFileError {
     let path = path.to_path_buf();
     move |source| PrivateFileError::Io { action, path, source }
@@ -109,6 +149,20 @@ pub fn open(path: &Path) -> Result<std::fs::File, PrivateFileError> {
     Ok(file)
 }
 
+/// Takes the folder for this process, for as long as the returned file is open; `None` when another process has it. Where
+/// the system allows it the folder itself is locked, so that a disk that is full or read-only is no hindrance.
+pub fn lock(folder: &Path) -> Result<Option<std::fs::File>, PrivateFileError> {
+    #[cfg(unix)]
+    let file = std::fs::File::open(folder).map_err(failed("open", folder))?;
+    #[cfg(not(unix))]
+    let file = open(&folder.join("run.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed("lock", folder)(error)),
+    }
+}
+
 /// Writes a new file beside the old one, makes it durable, and puts it in the old one's place: a crash leaves the old
 /// content or the new, never a mixture.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
@@ -126,7 +180,11 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+    if let Err(error) = file.write_all(content).and_then(|()| file.sync_all()) {
+        // On a full disk a half of it would keep the room that is missing.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(failed("write", &temporary)(error));
+    }
     std::fs::rename(&temporary, path).map_err(failed("replace", path))?;
     #[cfg(unix)]
     if let Some(folder) = path.parent() {

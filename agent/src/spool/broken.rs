@@ -17,7 +17,7 @@ pub(super) fn unlink_early(
     let transaction = writing(database)?;
     for (epoch, through) in watermarks {
         transaction.execute(
-            "DELETE FROM record WHERE epoch = (SELECT id FROM epoch WHERE name = ?) AND seq <= ?",
+            "DELETE FROM record WHERE epoch = (SELECT id FROM epoch NOT INDEXED WHERE name = ?) AND seq <= ?",
             params![epoch.0.as_slice(), through.0],
         )?;
     }

@@ -30,7 +30,7 @@ const JOURNAL_HEAD: usize = 32;
 const FRAME_HEAD: usize = 24;
 
 /// The journal as it lay beside the database before SQLite looked at it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Journal {
     bytes: Vec<u8>,
     /// Where the newest copy of a page begins.
@@ -54,6 +54,11 @@ impl Journal {
             at += FRAME_HEAD + PAGE;
         }
         Self { bytes, pages }
+    }
+
+    /// How many bytes of it there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     fn page(&self, number: u32) -> Option<&[u8]> {

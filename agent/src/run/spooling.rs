@@ -1,0 +1,151 @@
+//! From what was collected to what is durable: the way into the spool, and what happens while the disk refuses.
+//!
+//! A disk that refuses is asked again every two seconds. What was collected waits in memory until then, within bounds
+//! (`unspooled`), and nothing of it counts as durable. It makes no difference whether the spool could not even be opened when
+//! the agent started: what it holds becomes known, and is delivered, when the disk heals.
+
+use super::unspooled::Next;
+use super::{Agent, HOUSEKEEPING, ledger, report, tick};
+use crate::collect::Collected;
+use crate::spool::SpoolError;
+use anyhow::Result;
+use firstline_proto::convert::encode_record;
+use firstline_proto::limits;
+use std::time::Duration;
+
+/// While the spool cannot be opened or written, it is tried this often.
+const SPOOL_RETRY: Duration = Duration::from_secs(2);
+
+impl Agent {
+    /// Opens the spool for the first time. Only what a person has to put right ends the agent.
+    pub(super) fn start_spool(&mut self) -> Result<()> {
+        match self.open_spool() {
+            Err(error) if error.needs_a_person() => Err(error.into()),
+            Err(error) => {
+                self.disk_refused(error, "the spool cannot be opened, records wait in memory");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Opens the spool and takes over what it holds.
+    fn open_spool(&mut self) -> Result<(), SpoolError> {
+        self.spool.try_open(self.clock.wall())?;
+        for stored in self.spool.stored()? {
+            self.sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
+            for (seq, len) in stored.records {
+                report(&mut self.sender, stored.epoch, seq, len, false, tick(&*self.clock));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was collected durable.
+    pub(super) fn take(&mut self, found: Collected) {
+        found.observations.iter().for_each(|observation| self.status.saw(observation));
+        for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
+            let payload = encode_record(chunk);
+            if payload.len() > limits::RECORD_BYTES {
+                tracing::warn!(bytes = payload.len(), "a record is larger than the limit and is left out");
+                continue;
+            }
+            self.unspooled.push(payload, found.urgent, self.clock.wall());
+        }
+        self.write_waiting();
+    }
+
+    /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
+    pub(super) fn write_waiting(&mut self) {
+        if self.spool_retry.is_some_and(|retry| retry > self.clock.read().awake) {
+            return;
+        }
+        if !self.spool.is_open()
+            && let Err(error) = self.open_spool()
+        {
+            return self.disk_refused(error, "the spool cannot be opened, records wait in memory");
+        }
+        while let Some(Next { payload, urgent, left_out }) = self.unspooled.next() {
+            let appended = self.spool.append_after(left_out, &payload, self.clock.wall());
+            self.report_news();
+            match appended {
+                Ok(appended) => {
+                    ledger::durable(&mut self.spool, &appended.records, self.clock.wall());
+                    for (epoch, through) in appended.trimmed {
+                        self.sender.handle_trimmed(epoch, through);
+                    }
+                    for (epoch, seq, len) in appended.records {
+                        report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
+                    }
+                    if left_out > 0 {
+                        tracing::warn!(left_out, "records that found no room in memory are named in a gap record");
+                    }
+                    self.unspooled.written();
+                    self.disk_works();
+                }
+                Err(error) => {
+                    return self.disk_refused(error, "the spool cannot be written, records wait in memory");
+                }
+            }
+        }
+        self.disk_works();
+    }
+
+    /// Says it once, and again only where the status is asked for.
+    fn disk_refused(&mut self, error: SpoolError, what: &'static str) {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        let waiting = self.unspooled.len();
+        if self.spool_retry.is_none() {
+            tracing::warn!(error, waiting, "{what}");
+        } else {
+            tracing::debug!(error, waiting, "{what}");
+        }
+        self.unspooled.refused(self.clock.wall());
+        self.status.spooled(Some(&error), self.clock.wall());
+        self.spool_retry = Some(self.clock.read().awake + SPOOL_RETRY);
+    }
+
+    fn disk_works(&mut self) {
+        if self.spool_retry.take().is_some() {
+            tracing::info!(waiting = self.unspooled.len(), "the spool can be written again");
+            self.status.spooled(None, self.clock.wall());
+            // Streams may have ended because the spool could not be read: that wait is over.
+            let now = self.tick();
+            self.sender.handle_network_change(now);
+        }
+    }
+
+    /// Gap records that the spool wrote by itself are sent as any other.
+    pub(super) fn report_news(&mut self) {
+        let news = self.spool.take_news();
+        ledger::durable(&mut self.spool, &news, self.clock.wall());
+        for (epoch, seq, len) in news {
+            report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));
+        }
+    }
+
+    pub(super) fn housekeeping(&mut self) {
+        self.write_waiting();
+        let now = self.clock.read().awake;
+        if now.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
+            return;
+        }
+        self.last_housekeeping = now;
+        match self.spool.flush(self.clock.wall(), self.clock.read().awake) {
+            Ok(deleted) => {
+                for (epoch, through) in deleted {
+                    self.sender.handle_trimmed(epoch, through);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "the spool cannot be tidied"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
