@@ -178,7 +178,8 @@ fn writable(data: &Path) -> Result<String> {
     let path = data.join("doctor.probe");
     let written = private_file::replace(&path, &[0; 4096]);
     let removed = std::fs::remove_file(&path);
-    let free = disk::space(data).map_or_else(String::new, |space| format!(", {} MiB are free", space.free >> 20));
+    let free =
+        disk::space(data).map_or_else(String::new, |space| format!(", {} MiB are free", space.free >> 20));
     written.map_err(anyhow::Error::from).and_then(|()| Ok(removed?)).with_context(|| {
         format!(
             "nothing can be written to {}{free}; make room or repair the disk, the agent goes on by itself",

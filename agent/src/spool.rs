@@ -330,7 +330,10 @@ impl Spool {
                 "DELETE FROM record WHERE epoch = (SELECT id FROM epoch NOT INDEXED WHERE name = ?) AND seq BETWEEN ? AND ?",
                 bounds,
             )?;
-            transaction.execute("INSERT INTO lost SELECT id, ?2, ?3 FROM epoch NOT INDEXED WHERE name = ?1", bounds)?;
+            transaction.execute(
+                "INSERT INTO lost SELECT id, ?2, ?3 FROM epoch NOT INDEXED WHERE name = ?1",
+                bounds,
+            )?;
         }
         for payload in gap::records(ranges, "corrupt", now) {
             insert_record(&transaction, id, Mark::of(current, next, &payload), &payload, now)?;
@@ -521,9 +524,11 @@ impl Spool {
     fn find_current(&mut self) {
         let Some(database) = &self.database else { return };
         let known = database
-            .query_row("SELECT id, next FROM epoch NOT INDEXED WHERE name = ?", [self.current.0.as_slice()], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
-            })
+            .query_row(
+                "SELECT id, next FROM epoch NOT INDEXED WHERE name = ?",
+                [self.current.0.as_slice()],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)),
+            )
             .optional();
         if let Ok(known) = known {
             self.current_row = known.map(|(id, _)| id);

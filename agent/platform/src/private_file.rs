@@ -68,7 +68,11 @@ pub fn is_disk_trouble(error: &std::io::Error) -> bool {
         use std::io::ErrorKind as Kind;
         matches!(
             error.kind(),
-            Kind::StorageFull | Kind::QuotaExceeded | Kind::ReadOnlyFilesystem | Kind::TimedOut | Kind::OutOfMemory
+            Kind::StorageFull
+                | Kind::QuotaExceeded
+                | Kind::ReadOnlyFilesystem
+                | Kind::TimedOut
+                | Kind::OutOfMemory
         )
     }
 }

@@ -78,7 +78,10 @@ impl Agent {
                         report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
                     }
                     if left_out > 0 {
-                        tracing::warn!(left_out, "records that found no room in memory are named in a gap record");
+                        tracing::warn!(
+                            left_out,
+                            "records that found no room in memory are named in a gap record"
+                        );
                     }
                     self.unspooled.written();
                     self.disk_works();

@@ -135,7 +135,9 @@ pub(super) fn update_epoch(
     change(&mut next, &mut watermark, &mut trimmed);
     let sum = epoch_sum(name, next, watermark, trimmed);
     transaction
-        .prepare_cached("UPDATE epoch NOT INDEXED SET next = ?, watermark = ?, trimmed = ?, sum = ? WHERE name = ?")?
+        .prepare_cached(
+            "UPDATE epoch NOT INDEXED SET next = ?, watermark = ?, trimmed = ?, sum = ? WHERE name = ?",
+        )?
         .execute(params![next, watermark, trimmed, sum, name.0.as_slice()])?;
     Ok(())
 }
