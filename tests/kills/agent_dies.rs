@@ -28,18 +28,19 @@ const LIVES_EACH: u64 = 100;
 /// The captured machine's memory: a power of two, so that shares of it are exact.
 const MEMORY_KIB: u64 = 1 << 24;
 
-struct Scene {
-    collector: Collector,
-    agent: Agent,
+pub(crate) struct Scene {
+    pub(crate) collector: Collector,
+    pub(crate) agent: Agent,
     ledger: Ledger,
     machine: PathBuf,
+    config: PathBuf,
     written: BTreeSet<(String, u64)>,
     seed: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn with_agent_in(data: Option<&Path>, seed: u64) -> Self {
+    pub(crate) fn with_agent_in(data: Option<&Path>, seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         figure("oracle.seed", seed, "seed");
         let mut collector = Collector::started();
@@ -55,11 +56,25 @@ impl Scene {
         let ledger = Ledger::begin(&folder.path().join("ledger"), seed);
         ledger.device(agent.device(), 0);
         let _ = collector.rest();
-        Self { collector, agent, ledger, machine, written: BTreeSet::new(), seed, _folder: folder }
+        Self { collector, agent, ledger, machine, config, written: BTreeSet::new(), seed, _folder: folder }
+    }
+
+    /// From the next life on the agent also reports a long list of packages each time.
+    pub(crate) fn reports_inventory(&self) {
+        let probes = firstline_tests::agent::probes(&["memory", "software"]);
+        std::fs::write(&self.config, format!("log = \"info,firstline_agent::ledger=debug\"\n{probes}"))
+            .expect("a configuration");
+        let package = |n: u32| {
+            format!("Package: a-package-with-a-long-name-{n:05}\nStatus: install ok installed\nVersion: 1.{n}-1\n\n")
+        };
+        let status = self.machine.join("var/lib/dpkg");
+        std::fs::create_dir_all(&status).expect("a captured machine");
+        std::fs::write(status.join("status"), (0..12_000).map(package).collect::<String>())
+            .expect("a captured machine");
     }
 
     /// A life begins; what its memory probe must say.
-    fn begin(&mut self, round: u64) -> f64 {
+    pub(crate) fn begin(&mut self, round: u64) -> f64 {
         let available = mix(&[self.seed, round, 5]) % MEMORY_KIB;
         let text = format!(
             "MemTotal: {MEMORY_KIB} kB\nMemFree: {available} kB\nMemAvailable: {available} kB\nSwapTotal: 0 kB\n"
@@ -84,7 +99,7 @@ impl Scene {
     }
 
     /// What a life's log says goes into the ledger.
-    fn note(&mut self, log: &[String], said: f64) {
+    pub(crate) fn note(&mut self, log: &[String], said: f64) {
         let mut durable = 0;
         for line in log {
             if let Some((epoch, seq, hash)) = is_durable(line) {
@@ -102,7 +117,7 @@ impl Scene {
     }
 
     /// A last life delivers what is left; the oracle judges. Returns how many records there were.
-    fn judged(mut self) -> u64 {
+    pub(crate) fn judged(mut self) -> u64 {
         let said = self.begin(u64::MAX);
         let (database, device) = (self.collector.database(), self.agent.device().to_owned());
         until_ok("everything that was durable arrives", seconds(60), || {
@@ -130,7 +145,7 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn is_durable(line: &str) -> Option<(String, u64, String)> {
+pub(crate) fn is_durable(line: &str) -> Option<(String, u64, String)> {
     let line = line.split_once("firstline_agent::ledger: durable")?.1;
     Some((
         field(line, "epoch")?.to_owned(),
@@ -144,7 +159,7 @@ fn is_ack(line: &str) -> Option<(String, u64)> {
     Some((field(line, "epoch")?.to_owned(), field(line, "through")?.parse().ok()?))
 }
 
-fn seed(campaign: u64) -> u64 {
+pub(crate) fn seed(campaign: u64) -> u64 {
     let first = std::env::var("REPRO").ok().and_then(|seed| seed.parse().ok());
     first.unwrap_or_else(|| now_ms().unsigned_abs()).wrapping_add(campaign)
 }

@@ -202,6 +202,11 @@ impl Agent {
         self.process.as_ref().expect("the agent runs").id()
     }
 
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.process.as_ref().expect("the agent runs").memory()
+    }
+
     /// Its log.
     pub fn log(&self) -> &Log {
         &self.process.as_ref().expect("the agent runs").log

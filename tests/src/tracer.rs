@@ -36,6 +36,12 @@ impl Tracer {
         self.folder.path().join("calls")
     }
 
+    /// The calls so far.
+    pub fn lines(&self) -> Vec<String> {
+        let text = std::fs::read(self.file()).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+
     /// The calls so far that contain this.
     pub fn count(&self, part: &str) -> usize {
         let text = std::fs::read(self.file()).unwrap_or_default();

@@ -78,6 +78,16 @@ impl Volume {
         self.mount();
     }
 
+    /// Mounts it anew with these options while it stays mounted: `ro` or `rw`.
+    ///
+    /// # Panics
+    /// When that is refused, as `ro` is while somebody has a file open for writing.
+    pub fn remount(&self, options: &str) {
+        let mut mount = process::command("mount");
+        mount.args(["-o", &format!("remount,{options}")]).arg(self.path());
+        process::succeed(mount);
+    }
+
     fn image(&self) -> PathBuf {
         self.folder.path().join("image")
     }
