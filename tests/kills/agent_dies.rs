@@ -65,7 +65,9 @@ impl Scene {
         std::fs::write(&self.config, format!("log = \"info,firstline_agent::ledger=debug\"\n{probes}"))
             .expect("a configuration");
         let package = |n: u32| {
-            format!("Package: a-package-with-a-long-name-{n:05}\nStatus: install ok installed\nVersion: 1.{n}-1\n\n")
+            format!(
+                "Package: a-package-with-a-long-name-{n:05}\nStatus: install ok installed\nVersion: 1.{n}-1\n\n"
+            )
         };
         let status = self.machine.join("var/lib/dpkg");
         std::fs::create_dir_all(&status).expect("a captured machine");

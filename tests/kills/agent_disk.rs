@@ -3,6 +3,7 @@
 //! well again it goes on without anybody's help. The oracle judges what arrived.
 
 use crate::agent_dies::Scene;
+use firstline_tests::Agent;
 use firstline_tests::database::number;
 use firstline_tests::disk::SmallDisk;
 use firstline_tests::figure::figure;
@@ -11,7 +12,6 @@ use firstline_tests::process;
 use firstline_tests::tracer::Tracer;
 use firstline_tests::volume::{FileSystem, Volume};
 use firstline_tests::wait::{seconds, until, until_ok};
-use firstline_tests::Agent;
 use serde_json::Value as Json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -122,8 +122,7 @@ fn r23_agent_that_starts_on_a_read_only_disk_runs_and_moves_to_its_spool_when_it
         return;
     }
     let volume = Volume::formatted(FileSystem::Ext4);
-    let mut scene =
-        Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene = Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
     // A life before, so that there is a spool with something in it.
     let said = scene.begin(0);
     until("records are durable", seconds(20), || (durable(&scene.agent) >= 3).then_some(()));
@@ -175,13 +174,13 @@ fn r23_agent_whose_writes_and_syncs_fail_calls_nothing_durable_until_they_work()
 
 #[test]
 fn r23_agent_that_loses_power_after_failed_syncs_had_called_nothing_durable_that_is_lost() {
-    let needs = [ORACLE, Need::Root, Need::Program("strace"), Need::Program("xfs_io"), Need::Program("mkfs.xfs")];
+    let needs =
+        [ORACLE, Need::Root, Need::Program("strace"), Need::Program("xfs_io"), Need::Program("mkfs.xfs")];
     if !met(&needs) {
         return;
     }
     let mut volume = Volume::formatted(FileSystem::Xfs);
-    let mut scene =
-        Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene = Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
     for round in 0..firstline_tests::effort::effort(2, 20) {
         let said = scene.begin(round);
         until("records are durable", seconds(20), || (durable(&scene.agent) >= 3).then_some(()));
