@@ -117,7 +117,7 @@ fn running(data: &Path) -> Vec<Finding> {
         good("stream", "is being opened")
     } else {
         let why = stream["text"].as_str().unwrap_or_default();
-        bad("stream", &anyhow!("none since {}: {why}", since(&stream["since_ms"])))
+        bad("stream", &anyhow!("none since {}: {why}{}", since(&stream["since_ms"]), remedy(why)))
     });
     let trouble = &status["spool_trouble"];
     if !trouble.is_null() {
@@ -137,6 +137,23 @@ fn running(data: &Path) -> Vec<Finding> {
         findings.push(bad("new config", &anyhow!("is not in force: {why}")));
     }
     findings
+}
+
+/// What to do when the collector does not want this device, by what it said.
+fn remedy(why: &str) -> &'static str {
+    if why.contains("identity was withdrawn") {
+        "; it was revoked, retired, or is in quarantine because two machines use its identity. An administrator sees which \
+         with `firstline-collector device list`; a copy gets an identity of its own with `enroll --replace`, and \
+         `device release ID` lets the original in again"
+    } else if why.contains("not known here") {
+        "; the collector was restored from a backup made before this machine was enrolled, or is another one: enroll again \
+         with `firstline-agent enroll --replace ADDRESS`, which keeps what waits"
+    } else if why.contains("was replaced by a newer one") {
+        "; another machine may have a copy of this disk, or this one was set back to a snapshot: enroll again with \
+         `firstline-agent enroll --replace ADDRESS`"
+    } else {
+        ""
+    }
 }
 
 /// How long ago, for a person.
@@ -207,4 +224,24 @@ fn spool(data: &Path) -> Result<String> {
         )
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(format!("{waiting} records ({bytes} bytes) not acknowledged as of the last note"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_the_collector_does_not_want_is_told_what_to_do() {
+        for (said, expected) in [
+            ("AccessDenied: this device's identity was withdrawn", "device release ID"),
+            ("this device is not known here; enroll again", "enroll --replace"),
+            ("this certificate was replaced by a newer one", "copy of this disk"),
+            ("the collector stops", ""),
+        ] {
+            assert!(
+                remedy(said).contains(expected) && remedy(said).is_empty() == expected.is_empty(),
+                "{said}"
+            );
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod rotation;
 pub(crate) mod tls;
 mod verifier;
 
+use crate::ingest::listener::Validity;
 use crate::seal::Seal;
 use crate::{clock, private, secret};
 use anyhow::{Context, Result, bail};
@@ -262,6 +263,17 @@ pub(crate) fn device_of(certificate: &CertificateDer<'_>) -> Result<DeviceId> {
     };
     let id = uri.strip_prefix(DEVICE_URI).context("the client certificate does not name a device")?;
     Ok(DeviceId::new(id)?)
+}
+
+/// From when to when a certificate that this authority issued is good.
+pub(crate) fn validity_of(certificate: &CertificateDer<'_>) -> Result<Validity> {
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).context("the client certificate cannot be read")?;
+    let at = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+    Ok(Validity {
+        issued_at: at(parsed.validity().not_before.timestamp()).plus(CLOCK_SLACK),
+        not_after: at(parsed.validity().not_after.timestamp()),
+    })
 }
 
 /// The key must be a point of P-256. rcgen goes by the algorithm of the request's signature, with which any curve can

@@ -47,6 +47,10 @@ pub(crate) enum Command {
     /// The authority that certificates come from
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// Copy everything into one file, also while the collector runs
+    Backup(BackupArgs),
+    /// Make a data folder (--data) from a backup
+    Restore(RestoreArgs),
     /// Find out why the collector does not work
     Doctor(OutputArgs),
 }
@@ -192,6 +196,30 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Where the backup goes, best on another disk; while it is made twice its size is needed there
+    pub file: PathBuf,
+    /// Put the key in that the authority's key is sealed with; without it the file is worth no authority
+    #[arg(long)]
+    pub with_seal_key: bool,
+    /// Replace a file that is there, once the new one is whole
+    #[arg(long)]
+    pub replace: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup; --data names the folder that is made from it, which must not be there yet or be empty
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

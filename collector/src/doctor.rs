@@ -1,98 +1,122 @@
-//! `doctor`: why the collector does not work, as a list of what was looked at and what to do.
+//! `doctor`: why the collector does not work, as a list of what was looked at: what is wrong, since when where that is
+//! known, and what to do. It works whether the collector runs or not.
 #![expect(clippy::print_stdout, reason = "the command's answer to the person who called it")]
 
-use crate::authority::{self, Authority};
+mod listeners;
+mod looks;
+
 use crate::cli::OutputArgs;
 use crate::clock;
-use crate::knowledge::{self, Knowledge};
-use crate::private;
-use crate::serve::{Listeners, open_store};
-use anyhow::{Context, Result, bail};
-use firstline_collector_store::engines::sqlite;
+use anyhow::Result;
+use firstline_model::Timestamp;
 use serde_json::json;
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What is wrong with something.
+#[derive(Debug)]
+struct Trouble {
+    detail: String,
+    since: Option<Timestamp>,
+    /// What a person does about it; empty when the detail says it.
+    remedy: String,
+}
+
+/// What one look saw.
+type Seen = Result<String, Trouble>;
+
+impl Trouble {
+    fn new(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { detail: detail.into(), since: None, remedy: remedy.into() }
+    }
+
+    fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+}
+
+/// Errors of the collector say themselves what to do.
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(format!("{error:#}"), "")
+    }
+}
+
 pub(crate) fn command(data: &Path, args: &OutputArgs) -> Result<ExitCode> {
-    let looks: Vec<(&str, Result<String>)> = vec![
-        ("data folder", folder(data)),
-        ("authority", authority(data)),
-        ("store", store(data)),
-        ("knowledge", knowledge(data)),
-        ("agents' listener", listener(data, |listeners| listeners.agents)),
-        ("web listener", listener(data, |listeners| listeners.web)),
+    let now = clock::now();
+    let store = looks::survey(data);
+    let looks: Vec<(&str, Seen)> = vec![
+        ("data folder", looks::folder(data)),
+        ("file modes", looks::modes(data)),
+        ("disk", looks::disk(data)),
+        ("clock", looks::clock(data, &store, now)),
+        ("authority", looks::authority(data, now)),
+        ("store", looks::store(&store, now)),
+        ("knowledge", looks::knowledge(data)),
+        ("backup", looks::backup(data, &store, now)),
+        ("agents' listener", listeners::agents(data, now)),
+        ("web listener", listeners::web(data, now)),
     ];
-    let trouble = looks.iter().any(|(_, seen)| seen.is_err());
+    let is_well = looks.iter().all(|(_, seen)| seen.is_ok());
     if args.json {
-        let findings: Vec<_> = looks
-            .iter()
-            .map(|(what, seen)| {
-                let detail = seen.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone);
-                json!({"what": what, "ok": seen.is_ok(), "detail": detail})
-            })
-            .collect();
-        println!("{}", json!({"ok": !trouble, "findings": findings}));
+        let findings: Vec<_> = looks.iter().map(|(what, seen)| as_json(what, seen)).collect();
+        println!("{}", json!({"ok": is_well, "findings": findings}));
     } else {
         for (what, seen) in &looks {
-            match seen {
-                Ok(detail) => println!("ok      {what:<17} {detail}"),
-                Err(error) => println!("TROUBLE {what:<17} {error:#}"),
+            println!("{}", in_words(what, seen, now));
+        }
+    }
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn as_json(what: &str, seen: &Seen) -> serde_json::Value {
+    match seen {
+        Ok(detail) => json!({"what": what, "ok": true, "detail": detail}),
+        Err(trouble) => json!({
+            "what": what, "ok": false, "detail": trouble.detail,
+            "since": trouble.since.map(|at| at.to_string()),
+            "remedy": Some(&trouble.remedy).filter(|remedy| !remedy.is_empty()),
+        }),
+    }
+}
+
+fn in_words(what: &str, seen: &Seen, now: Timestamp) -> String {
+    match seen {
+        Ok(detail) => format!("ok      {what:<17} {detail}"),
+        Err(Trouble { detail, since, remedy }) => {
+            let mut line = format!("TROUBLE {what:<17} {detail}");
+            if let Some(since) = since {
+                line += &format!("\n{:<26}since {since} ({})", "", ago(*since, now));
             }
+            if !remedy.is_empty() {
+                line += &format!("\n{:<26}do: {remedy}", "");
+            }
+            line
         }
     }
-    Ok(if trouble { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn folder(data: &Path) -> Result<String> {
-    if !data.exists() {
-        bail!("{} is not there; start the collector once (serve)", data.display());
-    }
-    private::check_closed(data)?;
-    Ok(data.display().to_string())
+/// How long ago, for a person.
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    if at > now { "in the future".to_owned() } else { format!("{} ago", long(now.since(at))) }
 }
 
-fn authority(data: &Path) -> Result<String> {
-    if !data.join("authority/certificate.pem").exists() {
-        bail!("there is none yet; start the collector once (serve)");
+/// A length of time, for a person.
+fn long(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
     }
-    private::check_closed(&data.join("authority/key.pem"))?;
-    let authority = Authority::open(data)?;
-    for (fingerprint, end) in authority.ends()? {
-        if authority::is_near_its_end(end, clock::now()) {
-            bail!("sha256:{fingerprint} ends at {end}; replace it: firstline-collector authority rotate");
-        }
-    }
-    Ok(format!("sha256:{}", authority.fingerprint()))
 }
 
-fn store(data: &Path) -> Result<String> {
-    if !data.join(sqlite::FILE_NAME).exists() {
-        bail!("there is none yet; start the collector once (serve)");
+/// An end that lies ahead or behind, for a person.
+fn until(end: Timestamp, now: Timestamp) -> String {
+    if end > now {
+        format!("{end}, in {}", long(end.since(now)))
+    } else {
+        format!("{end}, {}", ago(end, now))
     }
-    let store = open_store(data, "sqlite")?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let totals = runtime.block_on(store.totals()).context("the store cannot be read")?;
-    let devices: u64 = totals.devices.iter().map(|(_, count)| count).sum();
-    Ok(format!("{devices} devices, {} records, {} findings in force", totals.records, totals.firing))
-}
-
-fn knowledge(data: &Path) -> Result<String> {
-    let knowledge = Knowledge::open(&data.join(knowledge::FOLDER)).context("the rule pack is refused")?;
-    if let Some(problem) = knowledge.problems().first() {
-        bail!("{problem}");
-    }
-    let running = knowledge.running();
-    Ok(format!("{} entries, {} overrides", running.set.entries.len(), running.overrides))
-}
-
-fn listener(data: &Path, which: impl Fn(&Listeners) -> SocketAddr) -> Result<String> {
-    let listeners =
-        Listeners::read(data).context("no collector has served this folder yet; start it (serve)")?;
-    let address = which(&listeners);
-    TcpStream::connect_timeout(&address, Duration::from_secs(2))
-        .with_context(|| format!("nothing answers on {address}; is the collector running (serve)?"))?;
-    Ok(format!("{address} answers"))
 }

@@ -15,6 +15,7 @@ pub(crate) mod identity;
 pub mod listener;
 mod peers;
 pub(crate) mod policy;
+mod recovered;
 pub mod registry;
 mod reply;
 pub mod session;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod authority;
+mod backup;
 mod cli;
 pub mod clock;
 mod doctor;
@@ -13,6 +14,7 @@ pub mod knowledge;
 mod limits;
 mod private;
 mod replay;
+mod restore;
 mod retention;
 mod rotate;
 mod seal;
@@ -46,6 +48,8 @@ pub fn main() -> ExitCode {
         }
         Command::Replay(args) => replay::command(args),
         Command::Authority(command) => rotate::command(&cli.data, command),
+        Command::Backup(args) => backup::command(&cli.data, args),
+        Command::Restore(args) => restore::command(&cli.data, args),
         Command::Doctor(args) => doctor::command(&cli.data, args),
     };
     match done {

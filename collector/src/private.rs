@@ -28,6 +28,12 @@ pub(crate) fn create_file(path: &Path, text: &str) -> Result<()> {
     linked.and_then(|()| sync_folder_of(path))
 }
 
+/// Writes a new file that only this user may read. Whoever calls this makes it durable with what it is a part of.
+pub(crate) fn create_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = open_new(path)?;
+    file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Replaces a file by one that only this user may read: at every moment the old or the new one is there, whole.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let fresh = write_beside(path, bytes)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The key's name inside a data folder.
-const FILE_NAME: &str = "seal.key";
+pub(crate) const FILE_NAME: &str = "seal.key";
 /// The label of what is sealed.
 const SEALED: &str = "FIRSTLINE SEALED SECRET";
 /// The label of the key.
@@ -30,6 +30,19 @@ impl Seal {
     /// The key in this file.
     fn at(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// Where the key is, or will be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key's file as it is, for a backup that is to hold it.
+    pub(crate) fn bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.key()?;
+        let bytes =
+            std::fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        Ok(Zeroizing::new(bytes))
     }
 
     /// Reads a sealed secret. One that an earlier version left in clear is sealed first: whenever this stops, either the

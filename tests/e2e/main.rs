@@ -1,5 +1,6 @@
 //! End-to-end tests: both programs as a company runs them, with real faults.
 
+mod backup;
 mod clones;
 mod delivery;
 mod enrollment;

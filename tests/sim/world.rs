@@ -366,6 +366,7 @@ impl World {
                 let peer = Peer {
                     address: ([10, 0, 0, u8::try_from(number).unwrap_or(0)], 40_000).into(),
                     device: Some((ids[number].clone(), fingerprint(number))),
+                    validity: None,
                 };
                 let (service, mut stop) = (service.clone(), stop.clone());
                 open.spawn(async move {

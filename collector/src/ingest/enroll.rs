@@ -3,6 +3,7 @@
 //! Whatever is wrong with a token, the answer is the same; what it was stands in the audit log only.
 
 use super::listener::Peer;
+use super::recovered;
 use crate::authority::{Authority, Leaf};
 use crate::clock::Clock;
 use crate::secret;
@@ -171,7 +172,13 @@ impl Enrollment for Enroller {
         };
         let identity = self.store.identity(&device).await.map_err(unavailable)?;
         let is_next = identity.next.is_some_and(|next| next.fingerprint == fingerprint);
-        if known.certificate_fingerprint != fingerprint && !is_next {
+        let is_known = known.certificate_fingerprint == fingerprint || is_next;
+        let now = (self.clock)();
+        if !is_known
+            && !recovered::adopt(&*self.store, &known, &fingerprint, peer.validity, now)
+                .await
+                .map_err(unavailable)?
+        {
             return Err(Status::unauthenticated("this certificate was replaced by a newer one"));
         }
         if is_next {

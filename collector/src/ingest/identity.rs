@@ -1,6 +1,8 @@
 //! What a stream has to do with its device's identity: whom it is told to trust, when it is told to renew its
 //! certificate, and whether the stream continues the chain of those before it.
 
+use super::listener::Validity;
+use super::recovered;
 use super::worker::{Ingest, Work};
 use crate::secret;
 use firstline_collector_core::lineage::{self, Place, Shown, Verdict};
@@ -75,11 +77,13 @@ pub(super) async fn is_current(
     ingest: &Ingest,
     known: &mut Device,
     fingerprint: &str,
+    validity: Option<Validity>,
 ) -> Result<bool, StoreError> {
     if known.certificate_fingerprint == fingerprint {
         return Ok(true);
     }
-    if !ingest.store.adopt_certificate(&known.id, fingerprint).await? {
+    let is_expected = ingest.store.adopt_certificate(&known.id, fingerprint).await?;
+    if !is_expected && !recovered::adopt(&*ingest.store, known, fingerprint, validity, ingest.now()).await? {
         return Ok(false);
     }
     tracing::info!(device = %known.id, "the device shows its renewed certificate");

@@ -11,7 +11,7 @@ use super::peers::{Connections, Handshakes};
 use crate::{authority, limits};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use firstline_model::DeviceId;
+use firstline_model::{DeviceId, Timestamp};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -32,6 +32,17 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The device that the verified client certificate names, and the certificate's fingerprint.
     pub device: Option<(DeviceId, String)>,
+    /// From when to when that certificate is good.
+    pub validity: Option<Validity>,
+}
+
+/// The life of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// When it was issued, to the second.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
 }
 
 /// How connections of a listener are treated.
@@ -156,14 +167,14 @@ async fn handshake(
         .await
         .context("the handshake took too long")?
         .context("the handshake failed")?;
-    let device = match tls.get_ref().1.peer_certificates() {
+    let (device, validity) = match tls.get_ref().1.peer_certificates() {
         Some([leaf, ..]) if kind == Kind::Agents => {
             let fingerprint = crate::secret::hex(&crate::secret::digest(leaf));
-            Some((authority::device_of(leaf)?, fingerprint))
+            (Some((authority::device_of(leaf)?, fingerprint)), Some(authority::validity_of(leaf)?))
         }
-        _ => None,
+        _ => (None, None),
     };
-    Ok((tls, Peer { address, device }))
+    Ok((tls, Peer { address, device, validity }))
 }
 
 /// Serves one connection whose other side is known. Any bytes both ways will do, so a simulated network ends here too.

@@ -4,6 +4,7 @@
 use super::identity;
 use super::listener::Peer;
 use super::policy::policy_for;
+use super::recovered;
 use super::registry::{EndReason, Notice};
 use super::reply::{Applied, Line};
 use super::worker::{Ingest, Work};
@@ -80,9 +81,9 @@ impl Session for Sessions {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         refuse_foreign_metadata(request.metadata())?;
-        let Some((device, fingerprint)) =
-            request.extensions().get::<Peer>().and_then(|peer| peer.device.clone())
-        else {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let validity = peer.as_ref().and_then(|peer| peer.validity);
+        let Some((device, fingerprint)) = peer.and_then(|peer| peer.device) else {
             return Err(Status::unauthenticated("a client certificate of this collector is needed"));
         };
         let known = self.ingest.store.device(&device).await.map_err(|error| {
@@ -99,7 +100,8 @@ impl Session for Sessions {
             tracing::warn!(error = %error, "a device's identity cannot be looked up");
             Status::unavailable("the collector cannot look devices up now")
         };
-        if !identity::is_current(&self.ingest, &mut known, &fingerprint).await.map_err(unavailable)? {
+        let is_current = identity::is_current(&self.ingest, &mut known, &fingerprint, validity).await;
+        if !is_current.map_err(unavailable)? {
             identity::replaced_certificate(&self.ingest, &device).await.map_err(unavailable)?;
             return Err(Status::unauthenticated("this certificate was replaced by a newer one"));
         }
@@ -254,6 +256,7 @@ impl Running {
             }
         }
         let Ok(Some(marks)) = marks.await else { return Err(busy("the collector cannot read its store")) };
+        let lost = recovered::lost(&marks, &offers);
         let marks = marks.into_iter().map(|(epoch, through)| EpochMark { epoch, through });
         let mut receiver = Receiver::new(marks, CREDIT);
         let accepted = receiver.handle_hello(&offers).map_err(|refusal| refused(&refusal))?;
@@ -266,6 +269,7 @@ impl Running {
                 "the agent gave records up"
             );
         }
+        recovered::note(&self.ingest, &self.device, &lost).await;
         self.send(v1::collector_message::Message::Welcome(v1::Welcome {
             marks: accepted
                 .welcome

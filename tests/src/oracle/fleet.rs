@@ -56,10 +56,12 @@ struct Device {
     sent: u64,
     acked: u64,
     kept: VecDeque<(u64, Vec<u8>)>,
+    /// Whether it keeps what was acked, as an agent does for a day.
+    keeps_tail: bool,
 }
 
 impl Fleet {
-    /// Enrolls so many devices and lets them send.
+    /// Enrolls so many devices and lets them send. They forget what was acked.
     ///
     /// # Panics
     /// When a device cannot be enrolled.
@@ -70,6 +72,31 @@ impl Fleet {
         url: &str,
         authority: &str,
         at: SocketAddr,
+    ) -> Self {
+        Self::enrolled(devices, seed, ledger, (url, authority, at), false)
+    }
+
+    /// The same, of devices that keep what was acked and send it again to a collector that does not have it.
+    ///
+    /// # Panics
+    /// When a device cannot be enrolled.
+    pub fn keeping_a_tail(
+        devices: usize,
+        seed: u64,
+        ledger: &Arc<Ledger>,
+        url: &str,
+        authority: &str,
+        at: SocketAddr,
+    ) -> Self {
+        Self::enrolled(devices, seed, ledger, (url, authority, at), true)
+    }
+
+    fn enrolled(
+        devices: usize,
+        seed: u64,
+        ledger: &Arc<Ledger>,
+        (url, authority, at): (&str, &str, SocketAddr),
+        keeps_tail: bool,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -103,6 +130,7 @@ impl Fleet {
                 sent: 0,
                 acked: 0,
                 kept: VecDeque::new(),
+                keeps_tail,
             };
             runtime.spawn(live(device, Arc::clone(&shared), address.clone()));
         }
@@ -194,18 +222,22 @@ async fn live(mut device: Device, shared: Arc<Shared>, address: watch::Receiver<
 impl Device {
     /// Sends over one stream until it breaks; `Ok` when everything is acked and nothing more is to come.
     async fn send(&mut self, shared: &Shared, collector: SocketAddr) -> Result<()> {
-        let offer =
-            v1::EpochOffer { epoch: self.epoch.to_vec(), first_unacked: self.acked + 1, next: self.next };
+        let first_unacked = if self.keeps_tail { 1 } else { self.acked + 1 };
+        let offer = v1::EpochOffer { epoch: self.epoch.to_vec(), first_unacked, next: self.next };
         let collector = collector.to_string();
         let opened = self.agent.stream_to(&collector, vec![offer]);
         let (mut stream, welcome) = tokio::time::timeout(CONNECT, opened).await.context("no answer")??;
         let mark = welcome.marks.iter().find(|mark| mark.epoch == self.epoch).context("no mark")?;
+        if self.keeps_tail && mark.through_seq < self.acked {
+            // A collector that was restored from a backup. The ledger goes on to hold it to what was promised.
+            self.acked = mark.through_seq;
+        }
         // A mark is a promise as an ack is: an agent deletes what it covers.
         self.take_ack(shared, mark.through_seq)?;
         self.sent = self.acked;
         loop {
             let is_closing = shared.is_closing.load(Ordering::Acquire);
-            if is_closing && self.kept.is_empty() {
+            if is_closing && self.acked + 1 == self.next {
                 return Ok(());
             }
             self.transmit(shared, &mut stream, is_closing).await?;
@@ -235,7 +267,7 @@ impl Device {
             let room = WINDOW.saturating_sub(usize::try_from(self.sent - self.acked)?);
             let first = self.sent + 1;
             let wanted = 1 + mix(&[shared.seed, self.index, first, 3]) % BATCH;
-            while !is_closing && self.next < first + wanted && self.kept.len() < WINDOW {
+            while !is_closing && self.next < first + wanted && self.next <= self.acked + WINDOW as u64 {
                 let at = Timestamp::from_millis(crate::backlog::now_ms());
                 let payload = record(shared.seed, self.index, self.next, at);
                 shared.ledger.durable(&self.agent.device_id, &self.epoch, self.next, &payload);
@@ -264,7 +296,9 @@ impl Device {
         if through > self.acked {
             self.acked = through;
             shared.ledger.acked(&self.agent.device_id, &self.epoch_name, through);
-            self.kept.retain(|(seq, _)| *seq > through);
+            if !self.keeps_tail {
+                self.kept.retain(|(seq, _)| *seq > through);
+            }
             *shared.acks.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             shared.acked.notify_all();
         }

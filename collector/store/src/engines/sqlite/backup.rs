@@ -8,6 +8,7 @@ use super::connection::{Opener, create_private};
 use super::failure::{Failure, count};
 use super::migrations;
 use crate::StoreError;
+use firstline_model::Timestamp;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use std::path::Path;
@@ -28,6 +29,12 @@ pub struct Snapshot {
     pub tickets: u64,
     /// Records.
     pub records: u64,
+    /// The last ticket number that was given out.
+    pub last_ticket: u64,
+    /// When the newest record was received.
+    pub newest_record: Option<Timestamp>,
+    /// When the first device was enrolled.
+    pub first_enrolled: Option<Timestamp>,
 }
 
 /// The newest schema that this program knows.
@@ -109,11 +116,19 @@ fn check_connection(connection: &Connection, kind: &str) -> Result<(), StoreErro
 
 fn summary(connection: &Connection) -> Result<Snapshot, Failure> {
     let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+    let moment = |query: &str| {
+        connection
+            .query_row(query, [], |row| row.get::<_, Option<i64>>(0))
+            .map(|at| at.map(Timestamp::from_millis))
+    };
     Ok(Snapshot {
         schema: number("SELECT coalesce(max(version), 0) FROM schema_version")?,
         devices: count("device", number("SELECT count(*) FROM device")?)?,
         tickets: count("ticket", number("SELECT count(*) FROM ticket")?)?,
         records: count("counter", number("SELECT value FROM counter WHERE name = 'record'")?)?,
+        last_ticket: count("counter", number("SELECT value FROM counter WHERE name = 'ticket'")?)?,
+        newest_record: moment("SELECT max(received_at) FROM record")?,
+        first_enrolled: moment("SELECT min(enrolled_at) FROM device")?,
     })
 }
 
