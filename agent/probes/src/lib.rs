@@ -13,6 +13,7 @@ mod context;
 pub mod cpu;
 pub mod diagnose;
 pub mod disk_io;
+pub mod ecc;
 mod error;
 pub mod exec;
 pub mod filesystem;
@@ -27,12 +28,14 @@ pub mod power;
 pub mod pressure;
 pub mod printer;
 mod probe;
+pub mod process;
 pub mod raid;
 mod root;
 pub mod security;
 pub mod sensor;
 mod sink;
 pub mod software;
+pub mod time;
 
 pub use context::{Context, Overrides, Policy};
 pub use error::ProbeError;
@@ -55,6 +58,9 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "power", new: || Box::new(power::Power::default()) },
     ProbeEntry { name: "sensor", new: || Box::new(sensor::Sensor::default()) },
     ProbeEntry { name: "security", new: || Box::new(security::Security) },
+    ProbeEntry { name: "ecc", new: || Box::new(ecc::Ecc::default()) },
+    ProbeEntry { name: "time", new: || Box::new(time::Time) },
+    ProbeEntry { name: "process", new: || Box::new(process::Process::default()) },
     ProbeEntry { name: "software", new: || Box::new(software::Software) },
 ];
 

@@ -2,6 +2,8 @@
 //! services.
 
 #[cfg(target_os = "linux")]
+mod boot;
+#[cfg(target_os = "linux")]
 mod crash;
 #[cfg(target_os = "linux")]
 #[path = "os/linux.rs"]
@@ -11,6 +13,10 @@ mod imp;
 mod imp;
 pub mod parse;
 pub mod services;
+#[cfg(target_os = "linux")]
+mod updates;
+#[cfg(target_os = "linux")]
+mod usb;
 
 use crate::{Context, Descriptor, Probe, Sink};
 use firstline_model::{Component, ComponentKind};

@@ -261,6 +261,8 @@ pub mod attribute {
     pub const STATE: &str = "state";
     pub const CAUSE: &str = "cause";
     pub const TYPE: &str = "type";
+    pub const CLASS: &str = "class";
+    pub const CODE: &str = "code";
     pub const LINE: &str = "line";
     pub const APP: &str = "app";
     pub const PROCESS: &str = "process";
@@ -271,6 +273,7 @@ pub mod attribute {
     pub const PRINTER: &str = "printer";
     pub const KEYWORD: &str = "keyword";
     pub const SEVERITY: &str = "severity";
+    pub const SECURITY: &str = "security";
     pub const SUPPLY: &str = "supply";
     pub const SOURCE: &str = "source";
     pub const PROBE: &str = "probe";

@@ -188,6 +188,9 @@ impl Log {
                 Message::OutOfMemory { .. }
                 | Message::FilesystemWritable { .. }
                 | Message::ApplicationCrash { .. }
+                | Message::UsbDisconnected { .. }
+                | Message::UsbConnected { .. }
+                | Message::UsbFault { .. }
                 | Message::KernelFault { .. },
             )
             | None => return,

@@ -40,6 +40,23 @@ pub enum Message {
         /// The program's name.
         application: String,
     },
+    /// A USB device was unplugged, or lost its connection.
+    UsbDisconnected {
+        /// The port it was plugged into: `1-2`, `3-1.4`.
+        port: String,
+    },
+    /// A USB device was recognised.
+    UsbConnected {
+        /// The port.
+        port: String,
+    },
+    /// A USB device that the system cannot use.
+    UsbFault {
+        /// The port.
+        port: String,
+        /// What is wrong with it.
+        fault: UsbFault,
+    },
     /// The kernel found a fault in itself.
     KernelFault {
         /// Which kind.
@@ -47,6 +64,25 @@ pub enum Message {
         /// The line, bounded.
         line: String,
     },
+}
+
+/// What is wrong at a USB port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsbFault {
+    /// The device does not say what it is.
+    NoDescriptor,
+    /// It draws more current than the port gives.
+    OverCurrent,
+}
+
+impl UsbFault {
+    /// The fault as an attribute's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoDescriptor => "no_descriptor",
+            Self::OverCurrent => "over_current",
+        }
+    }
 }
 
 /// What a drive was asked to do.
@@ -114,6 +150,7 @@ pub fn classify(line: &str) -> Option<Message> {
         .or_else(|| disk_error(line))
         .or_else(|| filesystem_stopped(line))
         .or_else(|| application_crash(line))
+        .or_else(|| usb(line))
         .or_else(|| kernel_fault(line))
 }
 
@@ -213,6 +250,39 @@ fn application_crash(line: &str) -> Option<Message> {
     application.then(|| Message::ApplicationCrash { application: bounded(name) })
 }
 
+/// `usb 1-2: USB disconnect, device number 5`, `usb 1-2: device descriptor read/64, error -71`, `usb usb1-port2:
+/// over-current condition`.
+fn usb(line: &str) -> Option<Message> {
+    let (port, rest) = line.strip_prefix("usb ")?.split_once(": ")?;
+    if rest.starts_with("over-current ") {
+        // The hub speaks here: `usb1-port2` is the second port of the first bus, `1-4-port2` of the hub at 1-4.
+        let (hub, number) = port.strip_prefix("usb").unwrap_or(port).split_once("-port")?;
+        let separator = if hub.contains('-') { '.' } else { '-' };
+        let port = format!("{hub}{separator}{number}");
+        return is_port(&port).then_some(Message::UsbFault { port, fault: UsbFault::OverCurrent });
+    }
+    if !is_port(port) {
+        return None;
+    }
+    let port = port.to_owned();
+    if rest.starts_with("USB disconnect, device number ") {
+        Some(Message::UsbDisconnected { port })
+    } else if rest.starts_with("New USB device found, ") {
+        Some(Message::UsbConnected { port })
+    } else if rest.starts_with("device descriptor read/") && rest.contains("error") {
+        Some(Message::UsbFault { port, fault: UsbFault::NoDescriptor })
+    } else {
+        None
+    }
+}
+
+/// `1-2`, `3-1.4`: a bus, and the ports on the way.
+fn is_port(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 32
+        && text.split_once('-').is_some_and(|(bus, ports)| digits(bus) && ports.split('.').all(digits))
+}
+
 fn kernel_fault(line: &str) -> Option<Message> {
     let kind = if line.starts_with("INFO: task ") && line.contains("blocked for more than") {
         FaultKind::HungTask
@@ -242,6 +312,27 @@ fn bounded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usb_devices_that_go_or_cannot_be_used_name_their_port() {
+        let disconnected = |port: &str| Some(Message::UsbDisconnected { port: port.to_owned() });
+        let fault = |port: &str, fault| Some(Message::UsbFault { port: port.to_owned(), fault });
+        assert_eq!(classify("usb 3-1.4: USB disconnect, device number 7"), disconnected("3-1.4"));
+        assert_eq!(
+            classify("usb 1-2: device descriptor read/64, error -71"),
+            fault("1-2", UsbFault::NoDescriptor)
+        );
+        assert_eq!(classify("usb usb1-port2: over-current condition"), fault("1-2", UsbFault::OverCurrent));
+        assert_eq!(classify("usb 1-4-port2: over-current condition"), fault("1-4.2", UsbFault::OverCurrent));
+        for other in [
+            "usb 1-2: new full-speed USB device number 5 using xhci_hcd",
+            "usb ../../x: USB disconnect, device number 5",
+            "usb 1-: USB disconnect, device number 5",
+            "usb usb1: USB disconnect, device number 1",
+        ] {
+            assert_eq!(classify(other), None, "{other}");
+        }
+    }
 
     fn disk(device: &str, operation: Operation) -> Option<Message> {
         Some(Message::DiskError { device: device.to_owned(), operation })

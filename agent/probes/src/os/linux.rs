@@ -1,7 +1,8 @@
 //! The operating system on Linux: `/etc/os-release`, `/proc`, the firmware's tables, systemd, the kernel's log.
 
 use super::services::{self, Unit};
-use super::{crash, parse};
+use super::usb::Ports;
+use super::{boot, crash, parse, updates};
 use crate::exec::{self, Limits, Program};
 use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, classify};
@@ -20,7 +21,10 @@ const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,Ex
 #[derive(Debug)]
 pub(super) struct Source {
     log: KernelLog,
+    ports: Ports,
     inventory: Due,
+    updates: Due,
+    start: boot::Start,
     crash_sought: bool,
     /// Units that failed once: they are reported for as long as they exist, so that their recovery is seen.
     followed: BTreeSet<String>,
@@ -31,7 +35,10 @@ impl Default for Source {
     fn default() -> Self {
         Self {
             log: KernelLog::default(),
+            ports: Ports::default(),
             inventory: Due::every(Duration::from_secs(3600)),
+            updates: Due::every(Duration::from_secs(6 * 3600)),
+            start: boot::Start::default(),
             crash_sought: false,
             followed: BTreeSet::new(),
             followed_read: false,
@@ -53,8 +60,16 @@ impl Source {
             inventory(&context.root, os, sink);
         }
         if state {
+            self.ports.report(sink);
             uptime(&context.root, os, sink);
             reboot_required(&context.root, os, sink);
+            if self.updates.is_due(context.now) {
+                updates::collect(context, os, sink);
+            }
+            if context.root.exists("/run/systemd/system") {
+                let show = ["show", "--no-pager", boot::PROPERTIES];
+                boot::collect(&mut self.start, context, os, sink, || systemctl(&context.root, &show).ok());
+            }
             if let Err(error) = self.services(context, sink) {
                 sink.failed(os, semconv::SERVICE_STATE, &error);
             }
@@ -62,6 +77,7 @@ impl Source {
     }
 
     fn kernel_log(&mut self, root: &Root, os: &Component, sink: &mut Sink) -> Result<(), ProbeError> {
+        let ports = &mut self.ports;
         self.log.read(root, |line| match classify(line) {
             Some(Message::OutOfMemory { pid, process, in_group }) => {
                 let memory = Component::only(ComponentKind::Memory);
@@ -83,6 +99,12 @@ impl Source {
                     Attributes::none().with(attribute::TYPE, kind.as_str()).with(attribute::LINE, line);
                 sink.event(os, semconv::OS_KERNEL_WARNING, attributes);
             }
+            Some(Message::UsbDisconnected { port }) => {
+                ports.works(&port, sink);
+                ports.disconnected(&port, sink);
+            }
+            Some(Message::UsbConnected { port }) => ports.works(&port, sink),
+            Some(Message::UsbFault { port, fault }) => ports.fails(port, fault),
             // Drives and file systems have probes of their own that read the log.
             Some(
                 Message::DiskError { .. }

@@ -64,9 +64,35 @@ pub fn crash_line(log: &str) -> Option<&str> {
     Some(&line[..line.floor_char_boundary(300)])
 }
 
+/// Seconds from the start of the firmware, where it tells that, to the end of the start of all units; `None` while the
+/// start goes on. The lines are those of `systemctl show`, in microseconds around the kernel's begin.
+pub fn boot_duration(text: &str) -> Option<f64> {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        line.trim().parse::<u64>().ok()
+    };
+    let finished = value("FinishTimestampMonotonic").filter(|at| *at > 0)?;
+    let firmware = value("FirmwareTimestampMonotonic").unwrap_or(0);
+    // A day in either part is no start but a damaged number.
+    let longest = 86_400_000_000;
+    (finished < longest && firmware < longest).then(|| (finished + firmware) as f64 / 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_lasts_from_the_firmware_to_the_last_unit() {
+        let text = |firmware: &str, finish: &str| {
+            format!("FirmwareTimestampMonotonic={firmware}\nFinishTimestampMonotonic={finish}\n")
+        };
+        assert_eq!(boot_duration(&text("4500000", "31000000")), Some(35.5));
+        assert_eq!(boot_duration("FinishTimestampMonotonic=31000000\n"), Some(31.0));
+        for none in [text("0", "0"), text("1", "99999999999999"), text("x", ""), String::new()] {
+            assert_eq!(boot_duration(&none), None, "{none}");
+        }
+    }
 
     #[test]
     fn quotes_and_comments_of_os_release_are_taken_off() {

@@ -1,0 +1,165 @@
+//! Whether updates wait, and when updates were installed last, from what package managers leave in files. Nothing is
+//! refreshed and no package manager is started: that would lock its database and cost seconds of processor time.
+
+use crate::{Context, ProbeError, Root, Sink};
+use firstline_model::semconv::{self, attribute};
+use firstline_model::{Attributes, Component, Timestamp};
+
+/// Logs of package managers, and what begins the line that dates an installation of updates.
+const HISTORIES: [(&str, History); 2] =
+    [("/var/log/apt/history.log", History::Apt), ("/var/log/dnf.rpm.log", History::Dnf)];
+const PENDING: &str = "/var/lib/update-notifier/updates-available";
+
+#[derive(Debug, Clone, Copy)]
+enum History {
+    Apt,
+    Dnf,
+}
+
+pub(super) fn collect(context: &Context, os: &Component, sink: &mut Sink) {
+    match pending(&context.root) {
+        Ok((all, security)) => {
+            for (kind, count) in [("true", security), ("false", all.saturating_sub(security))] {
+                let attributes = Attributes::none().with(attribute::SECURITY, kind);
+                sink.sample(os, semconv::OS_UPDATES_PENDING, attributes, f64::from(count));
+            }
+        }
+        Err(error) => sink.failed(os, semconv::OS_UPDATES_PENDING, &error),
+    }
+    match last_patched(&context.root) {
+        Ok(at) if at <= context.now => {
+            let age = context.now.since(at).as_secs_f64();
+            sink.sample(os, semconv::OS_LAST_PATCHED_AGE, Attributes::none(), age);
+        }
+        Ok(_) => {
+            let error = ProbeError::Malformed("updates were installed in the future of this clock".to_owned());
+            sink.failed(os, semconv::OS_LAST_PATCHED_AGE, &error);
+        }
+        Err(error) => sink.failed(os, semconv::OS_LAST_PATCHED_AGE, &error),
+    }
+}
+
+/// All updates that wait and those for security, as update-notifier has counted them.
+fn pending(root: &Root) -> Result<(u32, u32), ProbeError> {
+    let text = root.read_text(PENDING).map_err(|error| match error {
+        ProbeError::NotPresent(_) => {
+            ProbeError::Unsupported("nothing on this machine counts updates into a file".to_owned())
+        }
+        ProbeError::Unsupported(_)
+        | ProbeError::NotPermitted(_)
+        | ProbeError::TimedOut(_)
+        | ProbeError::Malformed(_) => error,
+    })?;
+    counts(&text).ok_or_else(|| ProbeError::Malformed(format!("{PENDING} has no number of updates")))
+}
+
+/// `7 updates can be applied immediately.` and `3 of these updates are standard security updates.`; older ones say `3
+/// updates are security updates.` An empty file means none.
+fn counts(text: &str) -> Option<(u32, u32)> {
+    let (mut all, mut security) = (None, 0);
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let number = line.split_ascii_whitespace().next().and_then(|word| word.parse::<u32>().ok());
+        let Some(number) = number else { continue };
+        if line.contains("security update") {
+            security = number;
+        } else if line.contains("update") && all.is_none() {
+            all = Some(number);
+        }
+    }
+    match (all, text.trim().is_empty()) {
+        (None, true) => Some((0, 0)),
+        (None, false) => None,
+        (Some(all), _) => (security <= all).then_some((all, security)),
+    }
+}
+
+/// When updates were installed last. The logs are in local time without a zone: it is exact to a day.
+fn last_patched(root: &Root) -> Result<Timestamp, ProbeError> {
+    let mut unread = None;
+    for (path, history) in HISTORIES {
+        match root.read_text(path) {
+            Ok(text) => {
+                return last(&text, history)
+                    .ok_or_else(|| ProbeError::NotPresent(format!("{path} names no installation of updates")));
+            }
+            Err(ProbeError::NotPresent(_)) => {}
+            Err(error) => unread = Some(error),
+        }
+    }
+    Err(unread
+        .unwrap_or_else(|| ProbeError::Unsupported("no log of a package manager that is known".to_owned())))
+}
+
+fn last(text: &str, history: History) -> Option<Timestamp> {
+    let mut found = None;
+    let mut begun = None;
+    for line in text.lines() {
+        match history {
+            History::Apt => {
+                if let Some(date) = line.strip_prefix("Start-Date: ") {
+                    begun = day(date);
+                } else if line.starts_with("Upgrade: ") {
+                    found = begun.or(found);
+                }
+            }
+            History::Dnf => {
+                if line.contains(" Upgrade: ") || line.contains(" Upgraded: ") {
+                    found = day(line).or(found);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The time of a text that begins with `2026-01-05`, and may go on with `T06:25:14` or a space and the time.
+fn day(text: &str) -> Option<Timestamp> {
+    let text = text.get(..19).map(|text| text.replace("  ", "T")).or_else(|| text.get(..10).map(str::to_owned))?;
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let clock = (|| Some(number(11..13)? * 3600 + number(14..16)? * 60))().unwrap_or(0);
+    let is_date = text.as_bytes().get(4) == Some(&b'-') && (1..=12).contains(&month) && (1..=31).contains(&day);
+    (is_date && (1990..=2200).contains(&year))
+        .then(|| Timestamp::from_millis((days(year, month, day) * 86_400 + clock) * 1000))
+}
+
+/// Days since 1970 in the Gregorian calendar; years begin in March, so that the leap day is their last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_wordings_are_counted_and_nonsense_is_not() {
+        let new = "\n7 updates can be applied immediately.\n3 of these updates are standard security updates.\n";
+        assert_eq!(counts(new), Some((7, 3)));
+        assert_eq!(counts("12 packages can be updated.\n4 updates are security updates.\n"), Some((12, 4)));
+        assert_eq!(counts("0 updates can be applied immediately.\n"), Some((0, 0)));
+        assert_eq!(counts("\n"), Some((0, 0)));
+        assert_eq!(counts("\u{fffd}\u{fffd}"), None);
+        assert_eq!(counts("1 update can be applied.\n9 updates are security updates.\n"), None);
+    }
+
+    #[test]
+    fn only_upgrades_date_an_installation_of_updates() {
+        let log = "Start-Date: 2026-01-02  06:25:14\nUpgrade: a:amd64 (1, 2)\nEnd-Date: x\n\nStart-Date: 2026-01-04  10:00:00\nInstall: b:amd64 (1)\n";
+        let at = |seconds: i64| Some(Timestamp::from_millis(seconds * 1000));
+        assert_eq!(last(log, History::Apt), at(1_767_335_100));
+        let rpm = "2026-01-02T06:25:14+0000 SUBDEBUG Upgrade: a-2\n2026-01-03T00:00:00+0000 SUBDEBUG Installed: b\n";
+        assert_eq!(last(rpm, History::Dnf), at(1_767_335_100));
+        assert_eq!(last("Start-Date: hostile\nUpgrade: x\n", History::Apt), None);
+    }
+
+    #[test]
+    fn days_are_counted_over_leap_years() {
+        assert_eq!(days(1970, 1, 1), 0);
+        assert_eq!(days(2000, 2, 29), 11_016);
+        assert_eq!(days(2026, 1, 2), 20_455);
+    }
+}
