@@ -67,7 +67,8 @@ fn numbered(root: &Root, folder: &str, prefix: &'static str) -> impl Iterator<It
 fn controller(root: &Root, name: &str, sink: &mut Sink) {
     let folder = format!("{FOLDER}/{name}");
     let mut modules = 0;
-    for module in ["dimm", "rank"].iter().flat_map(|prefix| numbered(root, &folder, prefix)).take(MAX_MODULES) {
+    for module in ["dimm", "rank"].iter().flat_map(|prefix| numbered(root, &folder, prefix)).take(MAX_MODULES)
+    {
         let at = |file: &str| format!("{folder}/{module}/{file}");
         // The label is what is printed on the board, if the firmware or the administrator has told it.
         let label = root.read_value(&at("dimm_label")).unwrap_or_else(|| format!("{name} {module}"));

@@ -119,8 +119,11 @@ fn busy(before: &Look, now: &Look) -> BTreeMap<String, f64> {
 
 /// Reports the busiest programs and those of the last report; returns those that are still busy.
 fn report(busy: &BTreeMap<String, f64>, last: &BTreeSet<String>, sink: &mut Sink) -> BTreeSet<String> {
-    let mut order: Vec<(&String, f64)> =
-        busy.iter().map(|(name, share)| (name, *share)).filter(|(_, share)| *share >= WORTH_REPORTING).collect();
+    let mut order: Vec<(&String, f64)> = busy
+        .iter()
+        .map(|(name, share)| (name, *share))
+        .filter(|(_, share)| *share >= WORTH_REPORTING)
+        .collect();
     order.sort_by(|one, other| other.1.total_cmp(&one.1));
     order.truncate(MAX_REPORTED);
     let named: BTreeSet<String> = order.iter().map(|(name, _)| (*name).clone()).collect();

@@ -95,12 +95,7 @@ fn link(context: &Context, picture: &Picture, interface: &Interface, component: 
     }
     // Radio and software links have no duplex; their drivers say anything.
     if let (Some(duplex), Kind::Wired) = (&interface.duplex, interface.kind) {
-        sink.sample(
-            component,
-            semconv::NETWORK_DUPLEX,
-            none().with(attribute::STATE, duplex.as_str()),
-            1.0,
-        );
+        sink.sample(component, semconv::NETWORK_DUPLEX, none().with(attribute::STATE, duplex.as_str()), 1.0);
     }
     let config = IpConfig::of(picture.addresses_of(&interface.name).map(|entry| &entry.address));
     sink.sample(component, semconv::NETWORK_IP_CONFIG, none().with(attribute::STATE, config.as_str()), 1.0);

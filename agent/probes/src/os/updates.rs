@@ -32,7 +32,8 @@ pub(super) fn collect(context: &Context, os: &Component, sink: &mut Sink) {
             sink.sample(os, semconv::OS_LAST_PATCHED_AGE, Attributes::none(), age);
         }
         Ok(_) => {
-            let error = ProbeError::Malformed("updates were installed in the future of this clock".to_owned());
+            let error =
+                ProbeError::Malformed("updates were installed in the future of this clock".to_owned());
             sink.failed(os, semconv::OS_LAST_PATCHED_AGE, &error);
         }
         Err(error) => sink.failed(os, semconv::OS_LAST_PATCHED_AGE, &error),
@@ -79,8 +80,9 @@ fn last_patched(root: &Root) -> Result<Timestamp, ProbeError> {
     for (path, history) in HISTORIES {
         match root.read_text(path) {
             Ok(text) => {
-                return last(&text, history)
-                    .ok_or_else(|| ProbeError::NotPresent(format!("{path} names no installation of updates")));
+                return last(&text, history).ok_or_else(|| {
+                    ProbeError::NotPresent(format!("{path} names no installation of updates"))
+                });
             }
             Err(ProbeError::NotPresent(_)) => {}
             Err(error) => unread = Some(error),
@@ -114,11 +116,13 @@ fn last(text: &str, history: History) -> Option<Timestamp> {
 
 /// The time of a text that begins with `2026-01-05`, and may go on with `T06:25:14` or a space and the time.
 fn day(text: &str) -> Option<Timestamp> {
-    let text = text.get(..19).map(|text| text.replace("  ", "T")).or_else(|| text.get(..10).map(str::to_owned))?;
+    let text =
+        text.get(..19).map(|text| text.replace("  ", "T")).or_else(|| text.get(..10).map(str::to_owned))?;
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let clock = (|| Some(number(11..13)? * 3600 + number(14..16)? * 60))().unwrap_or(0);
-    let is_date = text.as_bytes().get(4) == Some(&b'-') && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let is_date =
+        text.as_bytes().get(4) == Some(&b'-') && (1..=12).contains(&month) && (1..=31).contains(&day);
     (is_date && (1990..=2200).contains(&year))
         .then(|| Timestamp::from_millis((days(year, month, day) * 86_400 + clock) * 1000))
 }
@@ -137,7 +141,8 @@ mod tests {
 
     #[test]
     fn both_wordings_are_counted_and_nonsense_is_not() {
-        let new = "\n7 updates can be applied immediately.\n3 of these updates are standard security updates.\n";
+        let new =
+            "\n7 updates can be applied immediately.\n3 of these updates are standard security updates.\n";
         assert_eq!(counts(new), Some((7, 3)));
         assert_eq!(counts("12 packages can be updated.\n4 updates are security updates.\n"), Some((12, 4)));
         assert_eq!(counts("0 updates can be applied immediately.\n"), Some((0, 0)));

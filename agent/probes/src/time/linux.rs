@@ -11,7 +11,9 @@ pub(super) fn state() -> Result<State, ProbeError> {
     // SAFETY: the kernel writes to the structure that is borrowed here; `modes` is zero, so that nothing is changed.
     if unsafe { libc::adjtimex(&raw mut answer) } < 0 {
         let error = std::io::Error::last_os_error();
-        return Err(ProbeError::Unsupported(format!("the kernel does not tell the state of its clock: {error}")));
+        return Err(ProbeError::Unsupported(format!(
+            "the kernel does not tell the state of its clock: {error}"
+        )));
     }
     let error = u64::try_from(answer.maxerror).unwrap_or(u64::MAX);
     Ok(State { status: answer.status.into(), largest_error: Duration::from_micros(error) })
