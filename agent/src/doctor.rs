@@ -6,6 +6,7 @@ use crate::uplink::{channel, tls};
 use crate::{collect, config, identity, status};
 use anyhow::{Context, Result, anyhow};
 use firstline_agent_platform::{disk, private_file, trust};
+use firstline_model::deceptive::lines;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -59,8 +60,8 @@ pub(crate) fn command(cli: &Cli, args: &OutputArgs) -> Result<ExitCode> {
     } else {
         for finding in &findings {
             match &finding.trouble {
-                None => println!("ok      {:<14} {}", finding.what, finding.detail),
-                Some(trouble) => println!("TROUBLE {:<14} {trouble}", finding.what),
+                None => println!("ok      {:<14} {}", finding.what, lines(&finding.detail)),
+                Some(trouble) => println!("TROUBLE {:<14} {}", finding.what, lines(trouble)),
             }
         }
     }

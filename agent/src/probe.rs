@@ -7,6 +7,7 @@ use crate::config;
 use anyhow::{Result, bail};
 use firstline_agent_probes::isolate::{Isolated, Outcome};
 use firstline_agent_probes::{Context, PROBES, ProbeEntry, Root, diagnose, json};
+use firstline_model::deceptive::{lines, one_line};
 use firstline_model::{DiagnosticOutcome, DiagnosticRequest, Observation};
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,8 +61,8 @@ pub(crate) fn diagnose_command(cli: &Cli, args: &DiagnoseArgs) -> Result<ExitCod
     if args.read.json {
         println!("{}", json::diagnostic(&report));
     } else {
-        println!("{}: {}", report.outcome.as_str().replace('_', " "), clean(&report.summary));
-        println!("{:#}", json::value(&report.facts));
+        println!("{}: {}", report.outcome.as_str().replace('_', " "), one_line(&report.summary));
+        println!("{}", lines(&format!("{:#}", json::value(&report.facts))));
     }
     Ok(match report.outcome {
         DiagnosticOutcome::Ok => ExitCode::SUCCESS,
@@ -117,10 +118,5 @@ fn line(observation: &Observation, value: &serde_json::Value) -> String {
         fields.remove("t");
         fields.remove("component");
     }
-    format!("{:<32} {rest}", clean(&observation.component.to_string()))
-}
-
-/// Texts come from devices: control characters would reach the terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    format!("{:<32} {}", one_line(&observation.component.to_string()), one_line(&rest.to_string()))
 }

@@ -11,6 +11,7 @@ use firstline_collector_store::record::{
     ApiToken, AuditEntry, DeviceFilter, DeviceStatus, EnrollmentToken, Page, User,
 };
 use firstline_model::DeviceId;
+use firstline_model::deceptive::one_line;
 use serde_json::json;
 use std::io::Read;
 use std::path::Path;
@@ -223,8 +224,7 @@ async fn list(store: &Arc<dyn Store>, json: bool) -> Result<()> {
         let devices =
             store.devices(&DeviceFilter::default(), &page).await.context("devices cannot be read")?;
         for device in devices.rows {
-            let hostname: String =
-                device.hostname.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            let hostname = one_line(&device.hostname);
             let seen = device.last_seen_at.map(|at| at.to_string());
             if json {
                 println!(

@@ -15,6 +15,7 @@ mod tests;
 use crate::cli::ReplayArgs;
 use crate::knowledge;
 use anyhow::{Context, bail};
+use firstline_model::deceptive::one_line;
 use output::Output;
 use run::Replay;
 use std::fs::File;
@@ -118,7 +119,7 @@ impl Player {
     fn complain(&mut self, why: &str) {
         self.bad += 1;
         if self.bad <= MOST_COMPLAINTS {
-            eprintln!("{}:{}: {why}; the line is left out", self.name, self.lines);
+            eprintln!("{}:{}: {}; the line is left out", self.name, self.lines, one_line(why));
         }
         if self.bad == MOST_COMPLAINTS {
             eprintln!("further lines that cannot be read are only counted");

@@ -3,7 +3,7 @@
 //! These are a few fixed levels over one reading, with no memory: what the collector judges over time with its
 //! knowledge entries is judged here at a glance. The texts name what is wrong and what to do.
 
-use firstline_model::{Body, ComponentKind, Observation, UnavailableReason, semconv};
+use firstline_model::{Body, ComponentKind, Observation, UnavailableReason, deceptive, semconv};
 use std::fmt;
 
 /// How a line of the report is meant.
@@ -264,9 +264,9 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// Names come from devices: control characters would reach the terminal.
+/// Names come from devices and are read in a terminal.
 fn shown(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).take(120).collect()
+    deceptive::one_line(name).chars().take(120).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Values and names for people: percent, bytes and durations in words, device texts made harmless.
 
+use firstline_model::deceptive::is_deceptive;
 use firstline_model::{Timestamp, Value, semconv};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -156,11 +157,11 @@ fn write_value(text: &mut String, value: &Value, max: usize) {
     }
 }
 
-/// A text from outside in one line: control characters and direction overrides become spaces, and it ends after
+/// A text from outside in one line: what breaks lines or deceives the reader becomes a space, and it ends after
 /// `max` characters.
 pub fn clean(text: &str, max: usize) -> String {
     let mut cleaned: String =
-        text.chars().take(max + 1).map(|c| if is_harmful(c) { ' ' } else { c }).collect();
+        text.chars().take(max + 1).map(|c| if is_deceptive(c) { ' ' } else { c }).collect();
     if cleaned.chars().count() > max {
         cleaned = cleaned.chars().take(max.saturating_sub(1)).collect();
         cleaned.push('…');
@@ -171,14 +172,8 @@ pub fn clean(text: &str, max: usize) -> String {
 /// Like [`clean`], with line breaks kept.
 pub fn clean_lines(text: &str, max: usize) -> String {
     let cleaned: String =
-        text.chars().take(max).map(|c| if c != '\n' && is_harmful(c) { ' ' } else { c }).collect();
+        text.chars().take(max).map(|c| if c != '\n' && is_deceptive(c) { ' ' } else { c }).collect();
     cleaned.trim().to_owned()
-}
-
-/// Control characters break lines and terminals; direction overrides make a text read as another one.
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

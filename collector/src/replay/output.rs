@@ -2,6 +2,7 @@
 
 use firstline_collector_core::ticket::{Ticket, TicketState};
 use firstline_model::Timestamp;
+use firstline_model::deceptive::one_line;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -86,11 +87,16 @@ impl<W: Write> Output<W> {
             return self.line(&line);
         }
         let parent = line.parent.map_or(String::new(), |parent| format!(" (part of #{parent})"));
-        let place = line.device.or(line.site).unwrap_or("-");
+        let place = one_line(line.device.or(line.site).unwrap_or("-"));
         writeln!(
             self.out,
             "{}  {:<9} #{:<5} {} {:<9} {place:<12} {}{parent}",
-            line.t, line.transition, line.ticket, line.priority, line.kind, line.title
+            line.t,
+            line.transition,
+            line.ticket,
+            line.priority,
+            line.kind,
+            one_line(line.title)
         )
     }
 
@@ -108,11 +114,14 @@ impl<W: Write> Output<W> {
         if self.json {
             return self.line(&line);
         }
-        let place = one.device.unwrap_or("-");
+        let place = one_line(one.device.unwrap_or("-"));
         writeln!(
             self.out,
             "{}  no ticket          {place:<12} {} {}: {}",
-            line.t, one.rule, one.component, one.reason
+            line.t,
+            one.rule,
+            one_line(&one.component),
+            one_line(one.reason)
         )
     }
 

@@ -3,6 +3,7 @@
 //! Markup is escaped by the templates. What remains dangerous in plain text is done here: control characters,
 //! characters that turn the direction of writing around, and sheer length.
 
+use firstline_model::deceptive::is_deceptive;
 use std::fmt;
 
 /// Text that may stand on a page. Templates show device-supplied text only through this type.
@@ -47,9 +48,7 @@ impl fmt::Display for Shown {
 
 /// The character, or the replacement character for one that is invisible or turns text around.
 fn visible(character: char) -> char {
-    let deceives = character.is_control()
-        || matches!(character, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
-    if deceives { '\u{FFFD}' } else { character }
+    if is_deceptive(character) { '\u{FFFD}' } else { character }
 }
 
 #[cfg(test)]

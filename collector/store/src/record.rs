@@ -388,6 +388,10 @@ fn bounded(text: Option<&String>) -> Result<Option<&str>, StoreError> {
                 text.len()
             ),
         }),
+        // An engine may take it for the end of the text and find everything.
+        Some(text) if text.contains('\0') => {
+            Err(StoreError::Invalid { detail: "the text searched for holds a NUL".to_owned() })
+        }
         Some(text) if text.is_empty() => Ok(None),
         Some(text) => Ok(Some(text)),
         None => Ok(None),

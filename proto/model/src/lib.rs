@@ -7,6 +7,7 @@
 
 mod attributes;
 mod component;
+pub mod deceptive;
 mod diagnostic;
 mod document;
 mod id;

@@ -106,8 +106,13 @@ pub(super) fn fill_facts(ticket: &mut Ticket, entry: &KnowledgeEntry, subject: &
 pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
+    // Where the template's own last bracket was opened.
+    let mut opened = None;
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
+        if before.trim_end_matches(' ').ends_with('(') {
+            opened = Some(text.trim_end_matches(' ').len());
+        }
         let Some((name, behind)) = after.split_once('}').filter(|(name, _)| is_name(name)) else {
             text.push('{');
             rest = after;
@@ -115,12 +120,21 @@ pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -
         };
         match lookup(name, subject, tested).filter(|value| !value.is_empty()) {
             Some(value) => text.push_str(&value),
-            None => text.truncate(text.trim_end_matches(' ').len()),
+            None => {
+                text.truncate(text.trim_end_matches(' ').len());
+                // Brackets around nothing go too; those that a device wrote stay.
+                if opened == Some(text.len()) && behind.starts_with(')') {
+                    text.pop();
+                    text.truncate(text.trim_end_matches(' ').len());
+                    rest = &behind[1..];
+                    continue;
+                }
+            }
         }
         rest = behind;
     }
     text.push_str(rest);
-    text.replace(" ()", "").replace("()", "")
+    text
 }
 
 fn is_name(name: &str) -> bool {
