@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod attack;
 pub mod backlog;
+pub mod browser;
 pub mod collector;
 pub mod database;
 pub mod disk;
@@ -17,6 +18,7 @@ pub mod enrollee;
 pub mod figure;
 pub mod fuzz;
 pub mod healthy;
+pub mod hostile;
 pub mod link;
 pub mod needs;
 pub mod office;

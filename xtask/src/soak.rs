@@ -66,6 +66,7 @@ const PARTS: &[Part] = &[
         what: "5,000 seeds of the whole system, simulated",
         how: How::Task(&["sim", "--seeds", "5000"]),
     },
+    Part { name: "strings", what: "hostile texts through every page", how: How::Tests("r26_") },
     Part { name: "sabotage", what: "faults built in on purpose", how: How::Task(&["sabotage"]) },
     Part {
         name: "fuzz",

@@ -20,6 +20,7 @@ const PACKAGES: &[Package] = &[
     Package::program("xfsprogs", "xfs_io", "disks that lose power"),
     Package::program("e2fsprogs", "mkfs.ext4", "disks that lose power"),
     Package::program("python3", "python3", "the oracle's checker, which shares no code with the product"),
+    Package::program("chromium", "chromium", "pages in a real browser"),
     Package::program("strace", "strace", "the proof that the agent starts and opens only what it says"),
 ];
 

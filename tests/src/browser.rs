@@ -1,0 +1,243 @@
+//! A real browser that watches itself: Chromium without a window, spoken to in the DevTools protocol over two pipes, so
+//! that it needs no port and no further library. Whatever a page does that it should not is noted: scripts that run,
+//! violations of the policy, messages in the console, dialogs, requests to anywhere else.
+
+use crate::process;
+use serde_json::{Value as Json, json};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long one step of the browser may take; its start is the longest.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What this file evaluates in pages carries this name, to be told from scripts of the page.
+const OURS: &str = "firstline-test";
+/// The program, for `needs`.
+pub const PROGRAM: &str = "chromium";
+
+/// Reports violations of the policy from inside, before anything of the page runs.
+const WATCH: &str = "addEventListener('securitypolicyviolation', event => \
+    console.error('violation of ' + event.effectiveDirective + ' by ' + event.blockedURI + ' ' + event.sample), true)\n\
+    //# sourceURL=firstline-test";
+
+/// A browser with one page. Dropping it ends it.
+#[derive(Debug)]
+pub struct Browser {
+    process: Child,
+    commands: ChildStdin,
+    messages: Receiver<Json>,
+    waiting: VecDeque<Json>,
+    session: String,
+    last: u64,
+    /// The only place from which pages may load anything.
+    origin: String,
+    misdeeds: Vec<String>,
+    _folder: TempDir,
+}
+
+impl Browser {
+    /// Starts one for the pages of this origin, such as `https://127.0.0.1:8443`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(origin: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The protocol is spoken over the handles 3 and 4; a shell is what gives a child handles of these numbers.
+        let mut command = process::command("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", PROGRAM]);
+        command.args(["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu"]);
+        command.args(["--no-first-run", "--disable-extensions", "--disable-background-networking"]);
+        command.args([
+            "--disable-dev-shm-usage",
+            "--ignore-certificate-errors",
+            "--disable-component-update",
+        ]);
+        // Nothing that is not this machine has an address: a test sends nothing to strangers, whatever a page asks for.
+        command.arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost");
+        command.arg(format!("--user-data-dir={}", folder.path().display()));
+        command.env("HOME", folder.path());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromium can be started");
+        let (commands, answers) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        let (sender, messages) = channel();
+        std::thread::spawn(move || {
+            let mut answers = BufReader::new(answers);
+            let mut bytes = Vec::new();
+            while matches!(answers.read_until(0, &mut bytes), Ok(1..)) {
+                bytes.pop();
+                if serde_json::from_slice(&bytes).is_ok_and(|message: Json| sender.send(message).is_err()) {
+                    break;
+                }
+                bytes.clear();
+            }
+        });
+        let mut browser = Self {
+            process: child,
+            commands,
+            messages,
+            waiting: VecDeque::new(),
+            session: String::new(),
+            last: 0,
+            origin: origin.to_owned(),
+            misdeeds: Vec::new(),
+            _folder: folder,
+        };
+        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = browser.call("Target.attachToTarget", attach);
+        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
+        for domain in ["Page", "Runtime", "Log", "Debugger", "Network", "Audits"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        browser.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": WATCH}));
+        browser
+    }
+
+    /// Goes to an address and waits until the page is loaded.
+    pub fn open(&mut self, address: &str) {
+        let went = self.call("Page.navigate", json!({"url": address}));
+        if let Some(error) = went["errorText"].as_str() {
+            self.misdeeds.push(format!("{address} cannot be loaded: {error}"));
+            return;
+        }
+        let loader = went["loaderId"].clone();
+        self.wait_for("Page.lifecycleEvent or load", |event| {
+            event["method"] == "Page.loadEventFired"
+                || (event["method"] == "Page.frameStoppedLoading" && loader.is_null())
+        });
+    }
+
+    /// Does something on the page that leads to another one, and waits until that is loaded.
+    pub fn follow(&mut self, script: &str) {
+        let _ = self.evaluate(script);
+        self.wait_for("the next page", |event| event["method"] == "Page.loadEventFired");
+    }
+
+    /// What a script of the test's finds in the page.
+    ///
+    /// # Panics
+    /// When it throws.
+    pub fn evaluate(&mut self, script: &str) -> Json {
+        let expression = format!("{script}\n//# sourceURL={OURS}");
+        let parameters = json!({"expression": expression, "returnByValue": true});
+        let answer = self.call("Runtime.evaluate", parameters);
+        assert!(answer.get("exceptionDetails").is_none(), "{script}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// The cookies of the page, as the browser keeps them.
+    pub fn cookies(&mut self) -> Vec<Json> {
+        let found = self.call("Network.getCookies", json!({}));
+        found["cookies"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// What pages did that they should not, since this was asked last.
+    pub fn misdeeds(&mut self) -> Vec<String> {
+        // What was reported before this answer has arrived with it.
+        let _ = self.evaluate("0");
+        std::mem::take(&mut self.misdeeds)
+    }
+
+    fn call(&mut self, method: &str, parameters: Json) -> Json {
+        self.last += 1;
+        let id = self.last;
+        self.send(id, method, &parameters);
+        let answer = self.receive_until(method, |message| message["id"] == id);
+        assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
+        answer["result"].clone()
+    }
+
+    fn send(&mut self, id: u64, method: &str, parameters: &Json) {
+        let mut message = json!({"id": id, "method": method, "params": parameters});
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.as_str().into();
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.commands.write_all(&bytes).expect("the browser runs");
+    }
+
+    fn wait_for(&mut self, what: &str, is_it: impl Fn(&Json) -> bool) {
+        if let Some(at) = self.waiting.iter().position(&is_it) {
+            self.waiting.drain(..=at);
+            return;
+        }
+        self.receive_until(what, is_it);
+        self.waiting.clear();
+    }
+
+    fn receive_until(&mut self, what: &str, is_it: impl Fn(&Json) -> bool) -> Json {
+        let begun = Instant::now();
+        loop {
+            let message = match self.messages.recv_timeout(LIMIT.saturating_sub(begun.elapsed())) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => panic!("the browser: waited in vain for {what}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the browser ended before {what}"),
+            };
+            self.judge(&message);
+            if is_it(&message) {
+                return message;
+            }
+            if message.get("id").is_none() {
+                self.waiting.push_back(message);
+            }
+        }
+    }
+
+    /// Notes what should not have happened.
+    fn judge(&mut self, message: &Json) {
+        let parameters = &message["params"];
+        let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+        let misdeed = match message["method"].as_str().unwrap_or_default() {
+            "Debugger.scriptParsed" => {
+                let url = text(&parameters["url"]);
+                let is_asset = url.starts_with(&format!("{}/assets/", self.origin));
+                (url != OURS && !is_asset).then(|| format!("a script ran: {url:?}"))
+            }
+            "Debugger.paused" => {
+                self.last += 1;
+                self.send(self.last, "Debugger.resume", &json!({}));
+                Some("a script stopped for a debugger".to_owned())
+            }
+            "Runtime.consoleAPICalled" => Some(format!("console: {}", parameters["args"])),
+            "Runtime.exceptionThrown" => Some(format!("exception: {}", parameters["exceptionDetails"])),
+            "Log.entryAdded" => Some(format!("log: {}", parameters["entry"]["text"])),
+            "Audits.issueAdded" => issue(&parameters["issue"]),
+            "Page.javascriptDialogOpening" => {
+                self.last += 1;
+                self.send(self.last, "Page.handleJavaScriptDialog", &json!({"accept": true}));
+                Some(format!("a dialog: {}", parameters["message"]))
+            }
+            "Page.windowOpen" | "Page.downloadWillBegin" => Some(message.to_string()),
+            "Network.requestWillBeSent" => {
+                let url = text(&parameters["request"]["url"]);
+                let is_here = url.starts_with(&format!("{}/", self.origin)) || url.starts_with("data:");
+                (!is_here).then(|| format!("a request went elsewhere: {url}"))
+            }
+            _ => None,
+        };
+        self.misdeeds.extend(misdeed);
+    }
+}
+
+/// An issue that concerns safety. Others (such as a field without autocomplete) are advice.
+fn issue(issue: &Json) -> Option<String> {
+    let code = issue["code"].as_str().unwrap_or_default();
+    let concerns = ["ContentSecurityPolicy", "MixedContent", "BlockedByResponse", "TrustedTypes"];
+    concerns.iter().any(|part| code.contains(part)).then(|| format!("issue: {issue}"))
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
