@@ -59,6 +59,10 @@ pub(crate) const RESET_STREAMS: usize = 20;
 
 /// The largest body of a request.
 pub(crate) const BODY_BYTES: usize = 1 << 20;
+/// So much of a body that is refused is read and forgotten, so that its sender gets the answer; beyond, it may be lost.
+pub(crate) const REFUSED_BODY_BYTES: usize = 16 << 20;
+/// ... and for so long. Within [`ANSWER`].
+pub(crate) const REFUSED_BODY: Duration = Duration::from_secs(2);
 /// How deep a JSON body may nest.
 pub(crate) const JSON_LEVELS: usize = 64;
 

@@ -141,3 +141,19 @@ fn r23_a_store_that_cannot_be_written_shows_within_10_s_though_no_agent_is_there
         (anybody.get("/readyz").status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_body_that_is_too_large_is_answered_though_its_sender_writes_all_of_it_first() {
+    let mut collector = Collector::started();
+    let rest = collector.rest();
+    let headers = [("content-type", "application/json")];
+    for size in [2 << 20, 12 << 20] {
+        let body = "x".repeat(size);
+        for round in 0..5 {
+            let answer = rest.try_ask("PATCH", "/api/v1/tickets/1", &headers, &body);
+            let status =
+                answer.map(|reply| reply.status).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert_eq!(status, 413, "{size} bytes");
+        }
+    }
+}

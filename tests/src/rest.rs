@@ -112,7 +112,11 @@ impl Rest {
         panic!("{method} {path}: {TRIES} times no answer: {last:?}")
     }
 
-    fn try_ask(
+    /// One request on one connection: an answer that is lost with the connection is an error.
+    ///
+    /// # Errors
+    /// When no whole answer comes.
+    pub fn try_ask(
         &self,
         method: &str,
         path: &str,

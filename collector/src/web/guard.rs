@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use std::any::Any;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
@@ -52,16 +53,39 @@ pub(super) async fn bounds(request: Request, next: Next) -> Response {
         .and_then(|text| text.parse::<u64>().ok())
         .is_some_and(|length| length > limits::BODY_BYTES as u64)
     {
+        read_off(request).await;
         return fail(&path, too_large());
     }
     let coding = request.headers().get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        read_off(request).await;
         return fail(&path, compressed());
     }
     match tokio::time::timeout(limits::ANSWER, next.run(request)).await {
         Ok(response) => response,
         Err(_) => fail(&path, Failure::unavailable("the request took too long; it may be tried again")),
     }
+}
+
+/// Reads some of a body that is refused, and forgets it. A client that writes all of its body before it reads would
+/// lose the answer with the connection, because a system resets one that is closed with bytes unread.
+async fn read_off(request: Request) {
+    // Whoever asks first writes nothing when the answer is no.
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = request.into_body().into_data_stream();
+    let reading = async {
+        let mut left = limits::REFUSED_BODY_BYTES;
+        while let Some(Ok(part)) = body.next().await {
+            match left.checked_sub(part.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // A slower client loses the answer.
+    let _ = tokio::time::timeout(limits::REFUSED_BODY, reading).await;
 }
 
 pub(super) fn too_large() -> Failure {
