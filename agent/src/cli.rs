@@ -1,7 +1,11 @@
 //! The command line.
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to the person who called it")]
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use firstline_agent_probes::PROBES;
+use firstline_model::DiagnosticRequest;
+use firstline_model::deceptive::lines;
 use std::path::PathBuf;
 
 /// Collects this machine's health and streams it to the Firstline collector.
@@ -63,6 +67,7 @@ pub(crate) struct ReadArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
     /// The probe's name; without one, all probes run
+    #[arg(value_parser = PossibleValuesParser::new(PROBES.iter().map(|entry| entry.name)))]
     pub name: Option<String>,
     /// Print the probes' names, a line each, and run none
     #[arg(long, conflicts_with = "name")]
@@ -74,6 +79,7 @@ pub(crate) struct ProbeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DiagnoseArgs {
     /// The test's name
+    #[arg(value_parser = PossibleValuesParser::new(DiagnosticRequest::NAMES.iter().map(|(name, _)| *name)))]
     pub name: String,
     /// What it is about, for the tests that need it: a mount point, a print queue, a service, a disk
     pub subject: Option<String>,
@@ -97,5 +103,6 @@ impl Cli {
 
 /// Says what went wrong, with every cause behind it.
 pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("firstline-agent: {error:#}");
+    // Part of it may be what a collector or a file said.
+    eprintln!("firstline-agent: {}", lines(&format!("{error:#}")));
 }

@@ -28,6 +28,10 @@ use std::process::ExitCode;
 /// The program: reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = firstline_agent_platform::core_files::forbid() {
+        cli::complain(&anyhow::Error::from(error).context("core files cannot be forbidden"));
+        return ExitCode::from(1);
+    }
     let done = match &cli.command {
         Command::Enroll(args) => enroll::command(&cli, args),
         Command::Run(args) => run::command(&cli, args),

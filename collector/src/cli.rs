@@ -58,10 +58,10 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Where agents connect; port 0 picks a free one
-    #[arg(long, default_value = "127.0.0.1:7443", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:7443", value_name = "ADDR", value_parser = parse_address)]
     pub agents: String,
     /// Where browsers and REST clients connect; port 0 picks a free one
-    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR", value_parser = parse_address)]
     pub web: String,
     /// Where everything is kept
     #[arg(long, default_value = "sqlite", value_name = "ENGINE")]
@@ -253,6 +253,14 @@ impl From<RoleName> for Role {
     }
 }
 
+/// A host (a name or an address, which is looked up when it is listened on) and a port.
+fn parse_address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        Some(_) | None => Err("it is not HOST:PORT, such as 0.0.0.0:7443 or [::]:7443".to_owned()),
+    }
+}
+
 fn parse_lifetime(text: &str) -> Result<std::time::Duration, String> {
     let lifetime = parse_duration(text)?;
     match lifetime.as_secs() {
@@ -291,6 +299,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_listeners_address_that_cannot_be_one_is_wrong_usage() {
+        for good in ["127.0.0.1:0", "0.0.0.0:7443", "[::]:7443", "localhost:7443"] {
+            let parsed = Cli::try_parse_from(["firstline-collector", "serve", "--agents", good]);
+            assert!(parsed.is_ok(), "{good}");
+        }
+        for bad in ["7443", ":7443", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ""] {
+            let refused = Cli::try_parse_from(["firstline-collector", "serve", "--web", bad]);
+            assert_eq!(refused.map(|_| ()).map_err(|error| error.exit_code()), Err(2), "{bad:?}");
+        }
     }
 
     #[test]

@@ -35,6 +35,10 @@ use std::process::ExitCode;
 /// The program: reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = private::forbid_core_files() {
+        cli::complain(&error);
+        return ExitCode::from(1);
+    }
     let done = match &cli.command {
         Command::Serve(args) => serve::command(&cli.data, args),
         Command::Token(command) => admin::token(&cli.data, command),

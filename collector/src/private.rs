@@ -3,6 +3,7 @@
 
 use crate::secret;
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -15,6 +16,12 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// What this process holds in memory (keys, passwords that are being checked) is not left behind in a file when it crashes.
+pub(crate) fn forbid_core_files() -> Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).context("core files cannot be forbidden")
 }
 
 /// Writes a new file that only this user may read, whole and durable, or none. Refuses a name that is taken.

@@ -17,6 +17,7 @@ mod instance;
 mod interrupt;
 mod process;
 mod sabotage;
+mod sbom;
 mod service;
 mod sim;
 mod soak;
@@ -50,6 +51,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Build faults into both programs, one at a time, and see that a test notices each
     Sabotage(sabotage::Args),
+    /// Write what each program is made of (CycloneDX)
+    Sbom(sbom::Args),
     /// Run the long forms of the tests, and print what they measured
     Soak(soak::Args),
     /// Simulate agents, network and collector by seed
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Sabotage(args) => sabotage::run(&args),
+        Task::Sbom(args) => sbom::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),

@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod clock;
+pub mod core_files;
 pub mod dirs;
 pub mod disk;
 pub mod host;

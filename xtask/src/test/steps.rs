@@ -47,6 +47,12 @@ const ALONE: &[(&str, &[&str])] = &[
     ("firstline-proto", &["client", "server"]),
 ];
 
+/// A run of cargo that builds. CI judges what is committed: a stale Cargo.lock fails there instead of being mended quietly.
+fn locked(run: &Run, command: &str) -> Process {
+    let cargo = cargo(run).args(command.split(' '));
+    if run.is_ci { cargo.arg("--locked") } else { cargo }
+}
+
 fn cargo(run: &Run) -> Process {
     let cargo = Process::cargo().dir(&run.root);
     if run.is_ci { cargo.env("CARGO_TERM_COLOR", "never") } else { cargo }
@@ -89,17 +95,14 @@ fn deny(run: &mut Run) -> Result<Verdict> {
 }
 
 fn clippy(run: &mut Run) -> Result<Verdict> {
-    let clippy = cargo(run).args(["clippy", "--workspace", "--all-targets"]);
-    // CI judges what is committed: a stale Cargo.lock fails there instead of being mended quietly.
-    let clippy = if run.is_ci { clippy.arg("--locked") } else { clippy };
-    clippy.args(["--", "-D", "warnings"]).run()?;
+    locked(run, "clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
     Ok(Verdict::Passed)
 }
 
 fn alone(run: &mut Run) -> Result<Verdict> {
     for (package, feature_sets) in ALONE {
         for features in *feature_sets {
-            let check = cargo(run).args(["check", "--quiet", "--no-default-features", "-p", package]);
+            let check = locked(run, "check").args(["--quiet", "--no-default-features", "-p", package]);
             if features.is_empty() { check } else { check.args(["--features", features]) }.run()?;
         }
     }
@@ -108,7 +111,7 @@ fn alone(run: &mut Run) -> Result<Verdict> {
 
 /// The end-to-end tests start both binaries, so these are built before any test runs.
 fn build(run: &mut Run) -> Result<Verdict> {
-    cargo(run).arg("build").args(TOGETHER).args(["--bins", "--tests"]).run()?;
+    locked(run, "build").args(TOGETHER).args(["--bins", "--tests"]).run()?;
     Ok(Verdict::Passed)
 }
 
@@ -142,7 +145,7 @@ fn simulation(run: &mut Run) -> Result<Verdict> {
 fn nextest(run: &mut Run, packages: &[&str], filter: &[&str]) -> Result<bool> {
     let path = requirements::path_with_nextest()?;
     let (succeeded, lines) =
-        cargo(run).env("PATH", path).args(["nextest", "run"]).args(packages).args(filter).watch()?;
+        locked(run, "nextest run").env("PATH", path).args(packages).args(filter).watch()?;
     run.counts.add(Counts::of_nextest(&lines));
     Ok(succeeded)
 }
