@@ -3,7 +3,8 @@
 //! [`listener`] accepts connections and tells who is there, [`enroll`] makes devices known, [`session`] speaks the
 //! delivery protocol on one stream, and [`worker`] judges and stores what all streams bring, one transaction for many
 //! devices at a time. What keeps one peer from costing the others: [`peers`] (connections), [`activity`] (idle and
-//! stalled ones), [`frames`] (floods of HTTP/2). Wire types do not travel past this folder.
+//! stalled ones), [`frames`] (floods of HTTP/2), [`quota`] (how
+//! much a device brings), [`intake`] (in what portions). Wire types do not travel past this folder.
 //!
 //! Time and the network come from outside: `worker::start` takes the clock, `listener::connection` any bytes both ways.
 
@@ -12,10 +13,12 @@ pub(crate) mod device;
 pub(crate) mod enroll;
 mod frames;
 pub(crate) mod identity;
+mod intake;
 pub mod listener;
 mod peers;
 pub(crate) mod policy;
 mod recovered;
+mod quota;
 pub mod registry;
 mod reply;
 pub mod session;

@@ -1,4 +1,4 @@
-//! What bounds a peer of either listener, each with its reason. Bounds of one stream stand in `ingest/session.rs` and
+//! What bounds a peer of either listener, each with its reason. Bounds of the writer stand in
 //! `ingest/worker.rs`. What concerns operators stands in [`OPERATORS`] too,
 //! and a test compares that with the table in `collector/README.md`. Sizes of what travels between agent and collector
 //! are both sides' and stand in `firstline_proto::limits`.
@@ -54,6 +54,27 @@ pub(crate) const CONTROL_FRAMES: u32 = 500;
 pub(crate) const CONTROL_FRAMES_PER_SECOND: u32 = 50;
 /// Streams that a peer may open and reset, or make us reset, before its connection is closed.
 pub(crate) const RESET_STREAMS: usize = 20;
+
+// --- what one device brings. Normal is a record a minute of some 5 KiB.
+
+/// Records that one device may have on their way without an ack, while the writer keeps up. A batch and the next one, so
+/// that the line is never empty.
+pub(crate) const DEVICE_CREDIT: u32 = 2_000;
+/// Records that a device may bring at once: a week of backlog.
+pub(crate) const DEVICE_RECORDS: u32 = 10_000;
+/// ... and for each further second: three hundred times the normal.
+pub(crate) const DEVICE_RECORDS_PER_SECOND: u32 = 5;
+/// Bytes of records that a device may bring at once: the same backlog.
+pub(crate) const DEVICE_BYTES: u32 = 64 << 20;
+/// ... and for each further second. The largest batch is paid off in 16 s, well before its sender takes the connection for
+/// dead (30 s without an ack).
+pub(crate) const DEVICE_BYTES_PER_SECOND: u32 = 64 << 10;
+/// Records of one device that go into a transaction at once, so that a full batch stands in nobody's way.
+pub(crate) const SLICE_RECORDS: usize = 16;
+/// ... and bytes of them, if they are more than one.
+pub(crate) const SLICE_BYTES: usize = 64 << 10;
+/// Bytes of a stream that wait for their turn before it is read on; a batch more may be there.
+pub(crate) const HELD_BYTES: usize = 256 << 10;
 
 // --- web
 
@@ -114,6 +135,31 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
         "floods end the connection",
     ),
     ("reset streams", Amount::Count(RESET_STREAMS), "rapid reset ends the connection"),
+    (
+        "records on their way of a device",
+        Amount::Count(DEVICE_CREDIT as usize),
+        "less while backlogs of many wait; told with each ack",
+    ),
+    (
+        "records of a device",
+        Amount::Rate(DEVICE_RECORDS, DEVICE_RECORDS_PER_SECOND),
+        "what it has more waits in its spool",
+    ),
+    (
+        "bytes of a device",
+        Amount::ByteRate(DEVICE_BYTES, DEVICE_BYTES_PER_SECOND),
+        "likewise; its stream is not read meanwhile",
+    ),
+    (
+        "records of a device in a transaction",
+        Amount::Count(SLICE_RECORDS),
+        "of each of its live data and its backlog; a full batch stands in nobody's way",
+    ),
+    (
+        "bytes that a stream holds",
+        Amount::Bytes(HELD_BYTES),
+        "and one batch; beyond, it is not read",
+    ),
     ("REST body", Amount::Bytes(BODY_BYTES), "413; a compressed one is answered 415"),
     ("JSON nesting", Amount::Count(JSON_LEVELS), "400"),
 ];
@@ -129,6 +175,8 @@ pub(crate) enum Amount {
     Time(Duration),
     /// So many at once, and so many for each further second.
     Rate(u32, u32),
+    /// So many bytes at once, and so many for each further second.
+    ByteRate(u32, u32),
 }
 
 #[cfg(test)]
@@ -138,11 +186,17 @@ mod tests {
     fn shown(amount: &Amount) -> String {
         match amount {
             Amount::Count(count) => count.to_string(),
-            Amount::Bytes(bytes) if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
-            Amount::Bytes(bytes) => format!("{} KiB", bytes >> 10),
+            Amount::Bytes(bytes) => size(*bytes),
             Amount::Time(time) => format!("{} s", time.as_secs()),
             Amount::Rate(burst, rate) => format!("{burst}, then {rate} a second"),
+            Amount::ByteRate(burst, rate) => {
+                format!("{}, then {} a second", size(*burst as usize), size(*rate as usize))
+            }
         }
+    }
+
+    fn size(bytes: usize) -> String {
+        if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
     }
 
     #[test]

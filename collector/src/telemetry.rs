@@ -31,6 +31,8 @@ pub struct Figures {
     pub records: AtomicU64,
     pub observations: AtomicU64,
     pub store_failures: AtomicU64,
+    /// How often a device's quota was used up.
+    pub throttled: AtomicU64,
     /// The last check found that the store takes no writes.
     pub store_refuses: AtomicBool,
     durable_ms: Mutex<VecDeque<u64>>,
@@ -60,6 +62,7 @@ impl Figures {
             ("firstline_batches_total", "Batches committed.", &self.batches),
             ("firstline_records_total", "Records committed.", &self.records),
             ("firstline_observations_total", "Observations judged.", &self.observations),
+            ("firstline_throttled_total", "Times that a device used its quota up.", &self.throttled),
             ("firstline_store_failures_total", "Transactions that failed.", &self.store_failures),
         ] {
             line(name, "counter", help, figure.load(Ordering::Relaxed));

@@ -2,11 +2,12 @@
 //! was committed.
 
 use super::identity;
+use super::intake::{Done, Intake};
 use super::listener::Peer;
 use super::policy::policy_for;
 use super::recovered;
 use super::registry::{EndReason, Notice};
-use super::reply::{Applied, Line};
+use super::reply::Applied;
 use super::worker::{Ingest, Work};
 use firstline_collector_core::knowledge::DeviceTraits;
 use firstline_collector_core::lineage::Place;
@@ -18,9 +19,6 @@ use firstline_model::{DeviceId, Epoch, Invalid, Presence, SequenceNumber, Timest
 use firstline_proto::convert::diagnostic_to_wire;
 use firstline_proto::v1::session_server::Session;
 use firstline_proto::{limits, v1};
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +29,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// How long an agent may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// Records that one device may have on their way without an ack.
-const CREDIT: u32 = 2_000;
 /// How long an agent is asked to wait when the collector cannot store.
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 /// How long a stream sleeps when nothing is due.
@@ -117,7 +113,6 @@ impl Session for Sessions {
             device,
             outgoing,
             asked: HashSet::new(),
-            line: Line::default(),
             certificate_not_after: known.certificate_not_after,
             renew_at: None,
         };
@@ -133,8 +128,6 @@ struct Running {
     outgoing: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
     /// Tests that this stream asked for; a new stream asks again for what is not answered.
     asked: HashSet<String>,
-    /// Its batches on their way to the store.
-    line: Line,
     /// When the certificate of this stream ends, and the stream with it.
     certificate_not_after: Timestamp,
     /// When the agent is told to renew; `None` while this collector issues nothing.
@@ -149,8 +142,6 @@ enum Ending {
     Refused(v1::Refusal),
 }
 
-type Commit = BoxFuture<'static, (Epoch, SequenceNumber, Option<Applied>)>;
-
 impl Running {
     async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
         let (hello, place) = match self.hear(&mut incoming).await {
@@ -163,7 +154,9 @@ impl Running {
         // What is withdrawn from here on comes as a notice; what was withdrawn before stands in the store.
         let ending = match self.standing().await {
             Ok(()) => match self.open(&hello, place).await {
-                Ok(receiver) => self.exchange(receiver, &mut incoming, &mut notices).await,
+                Ok((receiver, intake)) => {
+                    self.exchange(receiver, intake, &mut incoming, &mut notices).await
+                }
                 Err(ending) => ending,
             },
             Err(ending) => ending,
@@ -239,7 +232,11 @@ impl Running {
         Ok((hello, place))
     }
 
-    async fn open(&mut self, hello: &v1::Hello, place: Option<Place>) -> Result<Receiver, Ending> {
+    async fn open(
+        &mut self,
+        hello: &v1::Hello,
+        place: Option<Place>,
+    ) -> Result<(Receiver, Intake), Ending> {
         let offers = read_hello(hello).map_err(|error| protocol(&error.to_string()))?;
         let (reply, marks) = oneshot::channel();
         let version: String = hello.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -258,7 +255,9 @@ impl Running {
         let Ok(Some(marks)) = marks.await else { return Err(busy("the collector cannot read its store")) };
         let lost = recovered::lost(&marks, &offers);
         let marks = marks.into_iter().map(|(epoch, through)| EpochMark { epoch, through });
-        let mut receiver = Receiver::new(marks, CREDIT);
+        let newest = offers.epochs.first().map(|offer| offer.epoch);
+        let mut intake = Intake::new(Arc::clone(&self.ingest), self.device.clone(), newest);
+        let mut receiver = Receiver::new(marks, intake.budget(0));
         let accepted = receiver.handle_hello(&offers).map_err(|refusal| refused(&refusal))?;
         for skipped in &accepted.skipped {
             tracing::info!(
@@ -270,6 +269,7 @@ impl Running {
             );
         }
         recovered::note(&self.ingest, &self.device, &lost).await;
+        intake.told(accepted.welcome.credit);
         self.send(v1::collector_message::Message::Welcome(v1::Welcome {
             marks: accepted
                 .welcome
@@ -287,18 +287,26 @@ impl Running {
         self.send_trust(false).await;
         self.send_policy().await;
         self.send_diagnostics().await;
-        Ok(receiver)
+        Ok((receiver, intake))
     }
 
     async fn exchange(
         &mut self,
         mut receiver: Receiver,
+        mut intake: Intake,
         incoming: &mut Streaming<v1::AgentMessage>,
         notices: &mut mpsc::UnboundedReceiver<Notice>,
     ) -> Ending {
-        let mut commits: FuturesUnordered<Commit> = FuturesUnordered::new();
         loop {
-            let wait = self.next_wake();
+            if !intake.hand_over().await {
+                return busy("the collector stops");
+            }
+            let may_read_in = intake.may_read_in();
+            let grants_in = intake.grants_in(receiver.in_flight());
+            let wait = [may_read_in.filter(|wait| !wait.is_zero()), grants_in]
+                .into_iter()
+                .flatten()
+                .fold(self.next_wake(), Duration::min);
             tokio::select! {
                 biased;
                 notice = notices.recv() => match notice {
@@ -311,18 +319,14 @@ impl Running {
                     Some(Notice::End(reason)) => return end(reason),
                     None => return end(EndReason::Stopping),
                 },
-                Some((epoch, through, applied)) = commits.next() => match applied {
-                    Some(Applied::Committed) => {
-                        if let Some(ack) = receiver.committed(epoch, through) {
-                            self.ack(&ack).await;
-                        }
+                Some(done) = intake.next_done(), if !intake.is_idle() => {
+                    if let Some(ending) = self.dealt_with(&done, &mut receiver, &mut intake).await {
+                        return ending;
                     }
-                    Some(Applied::Withdrawn) => return end(EndReason::Revoked),
-                    Some(Applied::NotStored) | None => return busy("the collector cannot store now"),
-                },
-                message = incoming.message() => match message {
+                }
+                message = incoming.message(), if may_read_in == Some(Duration::ZERO) => match message {
                     Ok(Some(message)) => {
-                        if let Err(ending) = self.received(message, &mut receiver, &mut commits).await {
+                        if let Err(ending) = self.received(message, &mut receiver, &mut intake).await {
                             return ending;
                         }
                     }
@@ -342,8 +346,34 @@ impl Running {
                     if let Some(ending) = self.time_passed().await {
                         return ending;
                     }
+                    if grants_in.is_some()
+                        && let Some(ack) = intake.grant(&mut receiver)
+                    {
+                        self.ack(&ack, &mut intake).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// The worker has dealt with a slice of what this stream brought.
+    async fn dealt_with(
+        &self,
+        done: &Done,
+        receiver: &mut Receiver,
+        intake: &mut Intake,
+    ) -> Option<Ending> {
+        match done.applied {
+            Some(Applied::Committed) => {
+                // The right to send more follows from how the writer and the device's quota stand now.
+                let more = intake.grant(receiver);
+                if let Some(ack) = receiver.committed(done.epoch, done.through).or(more) {
+                    self.ack(&ack, intake).await;
+                }
+                None
+            }
+            Some(Applied::Withdrawn) => Some(end(EndReason::Revoked)),
+            Some(Applied::NotStored) | None => Some(busy("the collector cannot store now")),
         }
     }
 
@@ -408,61 +438,31 @@ impl Running {
         &mut self,
         message: v1::AgentMessage,
         receiver: &mut Receiver,
-        commits: &mut FuturesUnordered<Commit>,
+        intake: &mut Intake,
     ) -> Result<(), Ending> {
         match message.message {
             Some(v1::agent_message::Message::Batch(batch)) => {
-                let received_at = self.ingest.now();
                 let sent_at = Timestamp::from_millis(batch.sent_at_ms);
                 let epoch = Epoch::from_bytes(&batch.epoch).map_err(|error| protocol(&error.to_string()))?;
                 let batch = Batch { epoch, first: SequenceNumber(batch.first_seq), records: batch.records };
                 match receiver.handle_batch(&batch) {
-                    BatchVerdict::Duplicate { .. } if sabotage::is(sabotage::NO_DEDUPE_KEY) => {
-                        let through = SequenceNumber(batch.first.0 + batch.records.len() as u64 - 1);
-                        let (reply, _) = self.line.place();
-                        let (device, first, records) = (self.device.clone(), batch.first, batch.records);
-                        let work = Work::Batch {
-                            device,
-                            epoch,
-                            first,
-                            through,
-                            records,
-                            received_at,
-                            sent_at,
-                            reply,
-                        };
-                        self.ingest.work.send(work).await.map_err(|_| busy("the collector stops"))
-                    }
-                    BatchVerdict::Apply { epoch, skip, first_new, through } => {
-                        let records = batch.records.into_iter().skip(skip).collect();
-                        let (reply, applied) = self.line.place();
-                        let work = Work::Batch {
-                            device: self.device.clone(),
-                            epoch,
-                            first: first_new,
-                            through,
-                            records,
-                            received_at,
-                            sent_at,
-                            reply,
-                        };
-                        if self.ingest.work.send(work).await.is_err() {
-                            return Err(busy("the collector stops"));
-                        }
-                        if sabotage::is(sabotage::ACK_BEFORE_COMMIT) {
-                            commits.push(Box::pin(async move { (epoch, through, Some(Applied::Committed)) }));
-                            return Ok(());
-                        }
-                        commits.push(Box::pin(async move { (epoch, through, applied.await.ok()) }));
+                    BatchVerdict::Apply { skip, first_new, .. } => {
+                        intake.take(batch, skip, first_new, sent_at);
                         Ok(())
                     }
-                    BatchVerdict::Duplicate { .. } => Ok(()),
+                    BatchVerdict::Duplicate { .. } => {
+                        if sabotage::is(sabotage::NO_DEDUPE_KEY) {
+                            let first = batch.first;
+                            intake.take(batch, 0, first, sent_at);
+                        }
+                        Ok(())
+                    }
                     BatchVerdict::Refused(refusal) => Err(refused(&refusal)),
                 }
             }
             Some(v1::agent_message::Message::Goodbye(goodbye)) => {
                 // What is under way is still committed; the agent resends what it has no ack for.
-                while commits.next().await.is_some() {}
+                intake.drain().await;
                 Err(Ending::Gone(match goodbye.reason() {
                     v1::GoodbyeReason::ShuttingDown => Presence::ShutDown,
                     v1::GoodbyeReason::Sleeping => Presence::Asleep,
@@ -475,7 +475,8 @@ impl Running {
         }
     }
 
-    async fn ack(&self, ack: &Ack) {
+    async fn ack(&self, ack: &Ack, intake: &mut Intake) {
+        intake.told(ack.credit);
         self.send(v1::collector_message::Message::Ack(v1::Ack {
             epoch: ack.epoch.0.to_vec(),
             through_seq: ack.through.0,

@@ -6,9 +6,11 @@
 
 use super::device::{Draft, Incoming, Live};
 use super::identity::Trust;
+use super::quota::{PORTION, Quotas};
 use super::registry::{Notice, Registry};
 use super::reply::{Applied, Reply};
 use crate::clock::Clock;
+use crate::limits;
 use crate::telemetry::Figures;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
@@ -23,8 +25,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Work that waits; beyond, streams wait, and with them their agents.
+/// Work that waits, in each lane; beyond, streams wait, and with them their agents.
 const QUEUE: usize = 2_048;
+/// Slices of backlogs in one transaction: live data waits for this much of others' past at most.
+const BACKLOG_SHARE: usize = 32;
 /// Work that goes into one transaction.
 const GROUP: usize = 512;
 /// Ticket numbers that are reserved at once: one, so that tickets count 1, 2, 3 also over restarts. A group that needs
@@ -58,6 +62,15 @@ pub(crate) enum Work {
     Forget { device: DeviceId },
 }
 
+/// How urgent a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// What a device observes now: in the next transaction.
+    Live,
+    /// What it kept: a share of every transaction.
+    Backlog,
+}
+
 /// What changed, for pages that follow.
 #[derive(Debug, Clone)]
 pub struct Changed {
@@ -70,6 +83,8 @@ pub struct Changed {
 pub struct Ingest {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) work: mpsc::Sender<Work>,
+    backlog: mpsc::Sender<Work>,
+    pub(crate) quotas: Quotas,
     pub(crate) registry: Arc<Registry>,
     pub(crate) figures: Arc<Figures>,
     clock: Clock,
@@ -88,6 +103,27 @@ impl Ingest {
     pub(crate) fn set_trust(&self, trust: Trust) {
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(trust));
         self.registry.tell_all(&Notice::Trust);
+    }
+
+    /// Puts work into its lane, waiting for room. `false` when the worker is gone.
+    pub(crate) async fn hand_over(&self, lane: Lane, work: Work) -> bool {
+        let lane = match lane {
+            Lane::Live => &self.work,
+            Lane::Backlog => &self.backlog,
+        };
+        lane.send(work).await.is_ok()
+    }
+
+    /// How many records one device may have in flight as things stand: less, the more slices of backlogs wait already, so
+    /// that what waits here for its turn is never more than the writer can take soon.
+    pub(crate) fn credit(&self) -> u32 {
+        let waiting = self.backlog.max_capacity() - self.backlog.capacity();
+        let most = limits::DEVICE_CREDIT;
+        match u32::try_from(waiting / BACKLOG_SHARE) {
+            Ok(0) => most,
+            Ok(turns) => (most / (turns + 1)).max(PORTION),
+            Err(_) => PORTION,
+        }
     }
 
     /// Now, by the collector's clock.
@@ -120,11 +156,14 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) -> (Arc<Ingest>, tokio::task::JoinHandle<()>) {
     let (work, queue) = mpsc::channel(QUEUE);
+    let (backlog, kept) = mpsc::channel(QUEUE);
     // Revisions grow over restarts too, so that an agent never takes an older policy for the newer one.
     let revision = u64::try_from(clock().as_millis()).unwrap_or(1);
     let ingest = Arc::new(Ingest {
         store,
         work,
+        backlog,
+        quotas: Quotas::default(),
         registry,
         figures,
         clock,
@@ -141,7 +180,7 @@ pub fn start(
         wanted_numbers: RESERVE,
         changed,
     };
-    (ingest, tokio::spawn(worker.run(queue, stop)))
+    (ingest, tokio::spawn(worker.run(queue, kept, stop)))
 }
 
 struct Worker {
@@ -174,7 +213,12 @@ struct Todo {
 }
 
 impl Worker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Work>, mut stop: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Work>,
+        mut backlog: mpsc::Receiver<Work>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         match self.ingest.store.devices_in_motion().await {
             Ok(devices) => {
                 for device in devices {
@@ -197,7 +241,13 @@ impl Worker {
                     return;
                 }
                 received = queue.recv_many(&mut group, GROUP) => if received == 0 { return },
+                Some(slice) = backlog.recv() => group.push(slice),
                 () = tokio::time::sleep(wait + Duration::from_millis(1)) => {}
+            }
+            // What is live never crowds backlogs out, and they never stand before it.
+            for _ in 0..BACKLOG_SHARE {
+                let Ok(slice) = backlog.try_recv() else { break };
+                group.push(slice);
             }
             self.handle(group).await;
         }
