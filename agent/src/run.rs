@@ -43,6 +43,8 @@ use unspooled::Unspooled;
 const LINGER: Duration = Duration::from_millis(200);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// With more records than this from an outage, live data gets an epoch of its own. Less than that is through in a second.
+const LONG_OUTAGE: u64 = 256;
 
 pub(crate) fn command(cli: &Cli, args: &RunArgs) -> Result<ExitCode> {
     let data = cli.data_folder();
@@ -259,6 +261,7 @@ impl Agent {
         while let Some(event) = self.sender.poll_event() {
             match event {
                 Event::Connect => {
+                    self.put_live_first();
                     self.streams += 1;
                     let mut hello =
                         uplink::hello(&self.sender.hello(), self.clock.wall(), self.policy.revision);
@@ -310,6 +313,25 @@ impl Agent {
             if !self.stream.as_ref().is_some_and(|stream| stream.send(message)) {
                 tracing::debug!("the stream ended while sending");
                 break;
+            }
+        }
+    }
+
+    /// Records of one epoch are delivered in order, so what is observed from now on would wait for all that an outage left.
+    /// A new epoch waits for nothing; the old one drains behind it.
+    fn put_live_first(&mut self) {
+        let waiting = self.sender.newest_backlog();
+        if waiting < LONG_OUTAGE {
+            return;
+        }
+        match (self.random)() {
+            Ok(name) => {
+                self.spool.begin_epoch(Epoch(name));
+                self.sender.handle_epoch(Epoch(name), SequenceNumber(0), SequenceNumber(1));
+                tracing::info!(waiting, "live data goes first from here on; what waits follows behind it");
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "no new epoch: live data waits for the backlog");
             }
         }
     }

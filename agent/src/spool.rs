@@ -3,8 +3,8 @@
 //!
 //! # Contract
 //!
-//! - A record gets its number when it becomes durable, never before. Numbers are given out in one epoch per process
-//!   life, so a spool restored from an old copy cannot give a number out twice.
+//! - A record gets its number when it becomes durable, never before. Numbers are given out in epochs that this process
+//!   life began, so a spool restored from an old copy cannot give a number out twice.
 //! - A watermark (everything through it is acked) becomes durable with the next append or [`Spool::flush`]; it may
 //!   lag behind, which only causes a resend. Records are deleted only at or below a durable watermark.
 //! - Acked records stay for a while ([`Limits::keep_acked`]), because a collector that is restored from a backup needs
@@ -135,9 +135,15 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// The epoch of this process.
+    /// The epoch that records belong to now.
     pub(crate) fn current(&self) -> Epoch {
         self.current
+    }
+
+    /// From here on records belong to `fresh`, which must be random. It becomes durable with its first record.
+    pub(crate) fn begin_epoch(&mut self, fresh: Epoch) {
+        (self.current, self.current_row, self.next) = (fresh, None, SequenceNumber(1));
+        self.tally.leave();
     }
 
     /// New bounds.
@@ -540,14 +546,14 @@ impl Spool {
     fn note(&mut self) {
         let count = Count { epoch: self.current, next: self.next, watermark: SequenceNumber(0) };
         // The first record of an epoch needs a line of its own.
-        if self.next.0 <= 2 || !self.tally.note(count) {
+        if !self.tally.note(count) {
             self.note_all();
         }
     }
 
     fn note_all(&mut self) {
         if let Ok(stored) = self.stored() {
-            self.tally.rewrite(&stored);
+            self.tally.rewrite(&stored, self.current);
         }
     }
 }

@@ -10,6 +10,7 @@ mod frames;
 mod hostile_strings;
 mod identity;
 mod operation;
+mod overload;
 mod peers;
 mod renewal;
 mod revocation;

@@ -1,5 +1,5 @@
-//! Agents that do nothing wrong while somebody else does: each keeps one stream, sends a record every half second, and
-//! notes how long its ack took.
+//! Agents that do nothing wrong while somebody else does: each keeps one stream, sends a record every half second (or as
+//! told), and notes how long its ack took.
 
 use crate::collector::Collector;
 use crate::simulated::{SimulatedAgent, healthy_minute};
@@ -52,12 +52,17 @@ pub fn runtime() -> Runtime {
 impl Healthy {
     /// So many, with their streams open.
     pub fn start(collector: &Collector, count: usize) -> Self {
+        Self::sending_every(EVERY, collector, count)
+    }
+
+    /// So many that send this often.
+    pub fn sending_every(every: Duration, collector: &Collector, count: usize) -> Self {
         let runtime = runtime();
         let acks = Acks::default();
         let (stop, stopped) = watch::channel(false);
         let agents = enrolled(collector, &runtime, count).into_iter().enumerate().map(|(number, agent)| {
             let (acks, stopped) = (Arc::clone(&acks), stopped.clone());
-            let offset = EVERY.mul_f64(number as f64 / count as f64);
+            let offset = every.mul_f64(number as f64 / count as f64);
             runtime.spawn(async move {
                 let mut stream = agent.stream(epoch(number)).await?;
                 tokio::time::sleep(offset).await;
@@ -68,7 +73,7 @@ impl Healthy {
                     let begun = Instant::now();
                     let took = stream.deliver(healthy_minute(minute)).await?;
                     acks.lock().unwrap_or_else(PoisonError::into_inner).push((begun, took));
-                    tokio::time::sleep(EVERY.saturating_sub(took)).await;
+                    tokio::time::sleep(every.saturating_sub(took)).await;
                 }
                 Ok(())
             })

@@ -19,6 +19,7 @@ pub mod figure;
 pub mod fuzz;
 pub mod healthy;
 pub mod hostile;
+pub mod keeper;
 pub mod link;
 pub mod needs;
 pub mod office;

@@ -93,7 +93,7 @@ impl Spool {
                 self.stored()?
             }
         };
-        self.tally.rewrite(&stored);
+        self.tally.rewrite(&stored, self.current);
         self.bytes = stored.iter().flat_map(|epoch| &epoch.records).map(|(_, length)| *length as u64).sum();
         self.find_current();
         (self.is_open, self.journal) = (true, Journal::default());

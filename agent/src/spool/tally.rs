@@ -46,8 +46,8 @@ impl Tally {
         (Self { path: Some(path), current: None }, counts)
     }
 
-    /// Writes all of it anew, durably. The last epoch is the one that [`Self::note`] speaks of.
-    pub(super) fn rewrite(&mut self, epochs: &[StoredEpoch]) {
+    /// Writes all of it anew, durably. `current` is the one that [`Self::note`] will speak of.
+    pub(super) fn rewrite(&mut self, epochs: &[StoredEpoch], current: Epoch) {
         let Some(path) = &self.path else { return };
         let lines: Vec<String> = epochs
             .iter()
@@ -57,12 +57,21 @@ impl Tally {
         let written = private_file::replace(path, text.as_bytes());
         let last = lines.last().map_or(0, String::len);
         self.current = match written.and_then(|()| private_file::open(path)) {
-            Ok(file) => Some((file, (text.len() - last) as u64)),
+            // An epoch without a record has no line yet.
+            Ok(file) => {
+                let is_last = epochs.last().is_some_and(|epoch| epoch.epoch == current);
+                is_last.then_some((file, (text.len() - last) as u64))
+            }
             Err(error) => {
                 tracing::debug!(error = %error, "the tally of the spool cannot be written");
                 None
             }
         };
+    }
+
+    /// Another epoch becomes the current one; it has no line yet.
+    pub(super) fn leave(&mut self) {
+        self.current = None;
     }
 
     /// The count of the current epoch changed. `false` when the whole file has to be written first.

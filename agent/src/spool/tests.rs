@@ -255,3 +255,51 @@ fn records_go_only_after_the_watermark_that_covers_them_is_durable() {
     raw.execute_batch("DROP TRIGGER refuse").unwrap();
     assert_eq!(spool.flush(later, awake).unwrap(), [(Epoch([1; 16]), SequenceNumber(3))]);
 }
+
+#[test]
+fn an_epoch_begun_in_the_middle_of_a_life_numbers_from_one_and_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    for _ in 0..3 {
+        spool.append(b"in the outage", T0).unwrap();
+    }
+    spool.begin_epoch(Epoch([2; 16]));
+    // Nobody has heard of it yet; then another takes its place.
+    spool.begin_epoch(Epoch([3; 16]));
+    for _ in 0..2 {
+        spool.append(b"live", T0).unwrap();
+    }
+    assert_eq!(spool.current(), Epoch([3; 16]));
+    // What the tally says of the older one still holds: nothing of it may be missed or named as missing.
+    spool.flush(T0, MINUTE).unwrap();
+    drop(spool);
+    let spool = open(folder.path(), 4, ROOMY);
+    assert_eq!(seqs(&spool), [(1, vec![1, 2, 3]), (3, vec![1, 2])]);
+}
+
+#[test]
+fn a_damaged_spool_is_mended_for_each_epoch_of_a_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(b"in the outage", T0).unwrap();
+    spool.append(b"in the outage", T0).unwrap();
+    spool.begin_epoch(Epoch([2; 16]));
+    for _ in 0..3 {
+        spool.append(b"live", T0).unwrap();
+    }
+    drop(spool);
+    // The database is gone; only the tally remembers.
+    for file in ["spool.db", "spool.db-wal", "spool.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(file));
+    }
+    let mut spool = open(folder.path(), 3, ROOMY);
+    let stored = spool.stored().unwrap();
+    let last = stored.last().unwrap();
+    let payloads = spool.read(last.epoch, SequenceNumber(1), 1, T0).unwrap();
+    let gap = |observation: Observation| {
+        let Body::Gap { epoch, first, last, .. } = observation.body else { panic!("not a gap") };
+        (epoch.0[0], first, last)
+    };
+    let gaps: Vec<_> = decode_record(&payloads[0]).unwrap().into_iter().map(gap).collect();
+    assert_eq!(gaps, [(1, 1, 2), (2, 1, 3)]);
+}

@@ -8,7 +8,7 @@
 //! - **Record**: one opaque payload in the agent's spool. Its key is (device, [`Epoch`], [`SequenceNumber`]). The
 //!   device comes from the certificate of the stream and never from a message.
 //! - **Epoch**: one life of a spool's numbering, named at random. A spool may hold several. Numbers begin at 1, rise by
-//!   one, and are given out in the newest epoch only. An agent should begin a new epoch at each start of its
+//!   one, and are given out in the newest epoch only. An agent begins a new epoch at each start of its
 //!   process: then a spool restored from an old copy cannot give a number out twice.
 //! - **Watermark**: the agent's durable note of how far an epoch is acked. It may lag behind, never run ahead.
 //! - **Mark**: the collector's durable note of how far an epoch is committed, written in the transaction that
@@ -37,9 +37,9 @@
 //!    for it travels as an empty record. A batch that leaves a hole is refused and ends the stream.
 //! 4. A sender never sends a number twice on one stream. Whatever is unacked when a stream ends is sent again, from
 //!    the new mark on.
-//! 5. The newest epoch goes first and has every second turn: live data does not wait for another epoch's backlog. Its own
-//!    backlog it does wait for, because order within an epoch is strict; a long outage is best ended by
-//!    beginning a new epoch.
+//! 5. The newest epoch goes first, has every second turn, and an eighth of the credit is its alone: live data does not wait
+//!    for another epoch's backlog. Its own backlog it does wait for, because order within an epoch is strict; so after a
+//!    long outage the agent begins a new epoch before its hello, and the old one drains behind it.
 //! 6. Records in flight without any ack for the ack timeout mean that the connection is dead. While nothing is in
 //!    flight, noticing a dead connection is left to the transport's keepalive.
 //! 7. A refusal is the last message of a stream. The agent returns after a full-jitter backoff ([`Backoff`]).

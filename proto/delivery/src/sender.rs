@@ -18,6 +18,8 @@ use queue::{BatchLimits, Queue};
 
 use crate::{Ack, Backoff, Hello, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_EPOCHS, Refusal, Tick, Welcome};
 
+/// One record in so many of the credit is kept for the newest epoch, so that a backlog in flight never uses all of it up.
+const LIVE_SHARE: u64 = 8;
 /// A collector cannot send an agent away for longer than this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
@@ -284,15 +286,20 @@ impl Sender {
         }
     }
 
-    /// The next batch to put on the stream. The newest epoch goes first and then has every second turn, so that
-    /// live data does not wait behind another epoch's backlog; older ones take turns for the rest.
+    /// The next batch to put on the stream. The newest epoch goes first and then has every second turn, and some of the
+    /// credit is its alone, so that live data does not wait behind another epoch's backlog; older ones take turns
+    /// for the rest.
     pub fn poll_transmit(&mut self, now: Tick) -> Option<Transmit> {
         let State::Connected { .. } = self.state else { return None };
         let in_flight = self.in_flight();
         let credit = u64::from(self.credit).checked_sub(in_flight).filter(|&left| left > 0)?;
         let limits = self.limits;
+        let older_credit = credit.saturating_sub(u64::from(self.credit) / LIVE_SHARE);
         let (newest, older) = self.queues.split_last_mut()?;
-        let older = older.iter_mut().filter(|q| q.is_ready(now, false, limits)).min_by_key(|q| q.served);
+        let older = older
+            .iter_mut()
+            .filter(|q| older_credit > 0 && q.is_ready(now, false, limits))
+            .min_by_key(|q| q.served);
         let newest = Some(newest).filter(|q| q.is_ready(now, true, limits));
         let (queue, is_newest) = match (newest, older) {
             (Some(newest), None) => (newest, true),
@@ -300,7 +307,7 @@ impl Sender {
             (_, Some(older)) => (older, false),
             (None, None) => return None,
         };
-        let transmit = queue.take(credit, limits)?;
+        let transmit = queue.take(if is_newest { credit } else { older_credit }, limits)?;
         self.newest_had_turn = is_newest;
         self.turns += 1;
         queue.served = self.turns;
@@ -357,6 +364,11 @@ impl Sender {
     /// How many records are sent on this stream and not acked.
     pub fn in_flight(&self) -> u64 {
         self.queues.iter().map(Queue::in_flight).sum()
+    }
+
+    /// How many records of the newest epoch wait for an ack: live data has to wait for them.
+    pub fn newest_backlog(&self) -> u64 {
+        self.queues.last().map_or(0, Queue::unacked)
     }
 
     /// How many records wait for an ack, in flight or not, and their payload bytes. Walks the whole backlog.

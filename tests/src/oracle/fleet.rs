@@ -235,15 +235,17 @@ impl Device {
         // A mark is a promise as an ack is: an agent deletes what it covers.
         self.take_ack(shared, mark.through_seq)?;
         self.sent = self.acked;
+        let mut credit = usize::try_from(welcome.credit)?;
         loop {
             let is_closing = shared.is_closing.load(Ordering::Acquire);
             if is_closing && self.acked + 1 == self.next {
                 return Ok(());
             }
-            self.transmit(shared, &mut stream, is_closing).await?;
+            self.transmit(shared, &mut stream, credit, is_closing).await?;
             match stream.receive().await? {
                 Some(v1::collector_message::Message::Ack(ack)) if ack.epoch == self.epoch => {
                     self.take_ack(shared, ack.through_seq)?;
+                    credit = usize::try_from(ack.credit)?;
                 }
                 Some(v1::collector_message::Message::Refusal(refusal)) => bail!("refused: {}", refusal.text),
                 Some(
@@ -261,10 +263,11 @@ impl Device {
         &mut self,
         shared: &Shared,
         stream: &mut SimulatedStream,
+        credit: usize,
         is_closing: bool,
     ) -> Result<()> {
         loop {
-            let room = WINDOW.saturating_sub(usize::try_from(self.sent - self.acked)?);
+            let room = WINDOW.min(credit).saturating_sub(usize::try_from(self.sent - self.acked)?);
             let first = self.sent + 1;
             let wanted = 1 + mix(&[shared.seed, self.index, first, 3]) % BATCH;
             while !is_closing && self.next < first + wanted && self.next <= self.acked + WINDOW as u64 {

@@ -441,3 +441,21 @@ fn numbering_goes_on_when_everything_numbered_was_given_up() {
     let record = Spooled { epoch: A, seq: SequenceNumber(6), len: 1, urgent: false };
     assert_eq!(sender.handle_spooled(record, Tick(0)), Ok(()));
 }
+
+#[test]
+fn a_backlog_in_flight_leaves_credit_for_live_data() {
+    let mut sender = sender();
+    spool(&mut sender, A, 1..=500, 0);
+    sender.handle_epoch(B, SequenceNumber(0), SequenceNumber(1));
+    assert_eq!(sender.newest_backlog(), 0);
+    connect(&mut sender, &[(A, 0), (B, 0)], 80, 0);
+    let backlog: u32 = sent(&mut sender, 0).iter().map(|(_, _, count)| count).sum();
+    assert_eq!(backlog, 70, "an eighth of the credit is not the backlog's");
+    urgent(&mut sender, B, 1, 1_000);
+    assert_eq!(sent(&mut sender, 1_000), [(B, 1, 1)], "before anything is acked");
+    assert_eq!(sender.newest_backlog(), 1);
+    // A credit too small to be divided is nobody's alone.
+    ack(&mut sender, A, 70, 3, 2_000);
+    ack(&mut sender, B, 1, 3, 2_000);
+    assert_eq!(sent(&mut sender, 2_000), [(A, 71, 3)]);
+}
