@@ -28,8 +28,8 @@ use tonic::transport::{Channel, Endpoint};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A silent peer is asked for a sign of life this often, so that a half-open connection is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// How long that sign may take.
-const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
+/// How long that sign may take: a dead connection is noticed within 30 s.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(8);
 
 /// What happened on the stream.
 #[derive(Debug)]

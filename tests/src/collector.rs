@@ -160,6 +160,11 @@ impl Collector {
         self.running().freeze();
     }
 
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.running().thaw();
+    }
+
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.running().pid()

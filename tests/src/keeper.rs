@@ -5,7 +5,7 @@
 use crate::database;
 use crate::simulated::{SimulatedAgent, SimulatedStream};
 use anyhow::{Context, Result, bail};
-use firstline_model::{Attributes, Body, Component, ComponentKind, Observation, Timestamp, semconv};
+use firstline_model::{Attributes, Body, Component, ComponentKind, Observation, Timestamp, Value, semconv};
 use firstline_proto::convert::encode_record;
 use firstline_proto::v1;
 use std::collections::VecDeque;
@@ -274,5 +274,18 @@ pub fn record(epoch: [u8; 16], seq: u64) -> Vec<u8> {
         component: Component::only(ComponentKind::Agent),
         observed_at: Timestamp::from_millis(crate::simulated::now_ms()),
         body,
+    }])
+}
+
+/// A record of some 50 KiB that is like no other of its epoch and costs little to judge: one document.
+pub fn bulky(seq: u64) -> Vec<u8> {
+    let text = "x".repeat(1_000);
+    let mut values: Vec<(String, Value)> =
+        (0..50).map(|number| (format!("text-{number}"), Value::from(text.clone()))).collect();
+    values.push(("seq".to_owned(), Value::from(seq.to_string())));
+    encode_record(&[Observation {
+        component: Component::only(ComponentKind::Agent),
+        observed_at: Timestamp::from_millis(crate::simulated::now_ms()),
+        body: Body::Facts(Value::map(values)),
     }])
 }

@@ -45,6 +45,34 @@ impl Office {
         office
     }
 
+    /// From now on the wire loses this share of the packets in each direction, and the desk sends no faster than this.
+    ///
+    /// # Panics
+    /// When the system does not do it.
+    pub fn is_bad(&self, percent_lost: u32, kbit: u32) {
+        // The ruleset goes with the namespace.
+        let rules = format!(
+            "table inet bad {{
+                chain in {{
+                    type filter hook input priority 0
+                    iifname \"eth0\" numgen random mod 100 < {percent_lost} drop
+                }}
+                chain out {{
+                    type filter hook output priority 0
+                    oifname \"eth0\" numgen random mod 100 < {percent_lost} drop
+                }}
+            }}"
+        );
+        let mut nft = process::command("ip");
+        nft.args(["netns", "exec", &self.name, "nft", "-f", "-"]);
+        let loaded = process::run_with_input(nft, &rules);
+        assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+        let mut tc = process::command("ip");
+        let narrow = format!("qdisc add dev eth0 root tbf rate {kbit}kbit burst 8kb latency 800ms");
+        tc.args(["netns", "exec", &self.name, "tc"]).args(narrow.split(' '));
+        process::succeed(tc);
+    }
+
     /// The namespace.
     pub fn name(&self) -> &str {
         &self.name

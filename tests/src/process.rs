@@ -203,11 +203,15 @@ impl Process {
     /// # Panics
     /// When it is gone.
     pub fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(path).expect("the process runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
-        kib * 1024
+        memory_of(self.pid())
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process runs");
     }
 
     /// Asks it to end.
@@ -263,4 +267,15 @@ impl Drop for Process {
 #[expect(clippy::print_stderr, reason = "the test runner shows the logs of a failed test")]
 pub fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// The memory that a process has now, in bytes.
+///
+/// # Panics
+/// When it is gone.
+pub fn memory_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
 }

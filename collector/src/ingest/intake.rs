@@ -230,6 +230,16 @@ impl Intake {
         let budget = self.budget(receiver.in_flight());
         receiver.set_budget(budget)
     }
+
+    /// A slice is durable: the ack to send for it, with the right to send more as the writer and the device's quota stand now.
+    pub(super) fn committed(&mut self, receiver: &mut Receiver, done: &Done) -> Option<Ack> {
+        // Its records no longer count as in flight once the ack is made, so the budget must not count them either.
+        let mark = receiver.mark(done.epoch).map_or(0, |mark| mark.0);
+        let left = receiver.in_flight().saturating_sub(done.through.0.saturating_sub(mark));
+        let budget = self.budget(left);
+        let more = receiver.set_budget(budget);
+        receiver.committed(done.epoch, done.through).or(more)
+    }
 }
 
 impl Done {

@@ -365,9 +365,7 @@ impl Running {
     ) -> Option<Ending> {
         match done.applied {
             Some(Applied::Committed) => {
-                // The right to send more follows from how the writer and the device's quota stand now.
-                let more = intake.grant(receiver);
-                if let Some(ack) = receiver.committed(done.epoch, done.through).or(more) {
+                if let Some(ack) = intake.committed(receiver, done) {
                     self.ack(&ack, intake).await;
                 }
                 None
