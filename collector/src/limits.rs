@@ -155,11 +155,7 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
         Amount::Count(SLICE_RECORDS),
         "of each of its live data and its backlog; a full batch stands in nobody's way",
     ),
-    (
-        "bytes that a stream holds",
-        Amount::Bytes(HELD_BYTES),
-        "and one batch; beyond, it is not read",
-    ),
+    ("bytes that a stream holds", Amount::Bytes(HELD_BYTES), "and one batch; beyond, it is not read"),
     ("REST body", Amount::Bytes(BODY_BYTES), "413; a compressed one is answered 415"),
     ("JSON nesting", Amount::Count(JSON_LEVELS), "400"),
 ];
@@ -196,7 +192,11 @@ mod tests {
     }
 
     fn size(bytes: usize) -> String {
-        if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+        if bytes.is_multiple_of(1 << 20) {
+            format!("{} MiB", bytes >> 20)
+        } else {
+            format!("{} KiB", bytes >> 10)
+        }
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Bucket {
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        let filled = |level: f64, pace: u32, most: u32| (level + passed * f64::from(pace)).min(f64::from(most));
+        let filled =
+            |level: f64, pace: u32, most: u32| (level + passed * f64::from(pace)).min(f64::from(most));
         self.records = filled(self.records, limits::DEVICE_RECORDS_PER_SECOND, limits::DEVICE_RECORDS);
         self.bytes = filled(self.bytes, limits::DEVICE_BYTES_PER_SECOND, limits::DEVICE_BYTES);
     }
@@ -125,8 +126,8 @@ mod tests {
             let may = quotas.standing(&flooder, now).records;
             quotas.charge(&flooder, may as usize, 0, now);
             taken += u64::from(may);
-            let quota = u64::from(limits::DEVICE_RECORDS)
-                + second * u64::from(limits::DEVICE_RECORDS_PER_SECOND);
+            let quota =
+                u64::from(limits::DEVICE_RECORDS) + second * u64::from(limits::DEVICE_RECORDS_PER_SECOND);
             assert!(taken <= quota, "{taken} in {second} s");
             assert!(taken + u64::from(PORTION) > quota, "{taken} in {second} s: it gets what is its own");
         }

@@ -154,9 +154,7 @@ impl Running {
         // What is withdrawn from here on comes as a notice; what was withdrawn before stands in the store.
         let ending = match self.standing().await {
             Ok(()) => match self.open(&hello, place).await {
-                Ok((receiver, intake)) => {
-                    self.exchange(receiver, intake, &mut incoming, &mut notices).await
-                }
+                Ok((receiver, intake)) => self.exchange(receiver, intake, &mut incoming, &mut notices).await,
                 Err(ending) => ending,
             },
             Err(ending) => ending,
@@ -232,11 +230,7 @@ impl Running {
         Ok((hello, place))
     }
 
-    async fn open(
-        &mut self,
-        hello: &v1::Hello,
-        place: Option<Place>,
-    ) -> Result<(Receiver, Intake), Ending> {
+    async fn open(&mut self, hello: &v1::Hello, place: Option<Place>) -> Result<(Receiver, Intake), Ending> {
         let offers = read_hello(hello).map_err(|error| protocol(&error.to_string()))?;
         let (reply, marks) = oneshot::channel();
         let version: String = hello.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -357,12 +351,7 @@ impl Running {
     }
 
     /// The worker has dealt with a slice of what this stream brought.
-    async fn dealt_with(
-        &self,
-        done: &Done,
-        receiver: &mut Receiver,
-        intake: &mut Intake,
-    ) -> Option<Ending> {
+    async fn dealt_with(&self, done: &Done, receiver: &mut Receiver, intake: &mut Intake) -> Option<Ending> {
         match done.applied {
             Some(Applied::Committed) => {
                 if let Some(ack) = intake.committed(receiver, done) {
