@@ -33,6 +33,36 @@ pub(crate) enum Command {
     Diagnose(DiagnoseArgs),
     /// Find out why the agent does not work
     Doctor(OutputArgs),
+    /// The agent as a service of this machine
+    Service(ServiceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    #[command(subcommand)]
+    pub action: ServiceAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceAction {
+    /// Let the agent start with the machine
+    Install {
+        /// Print the unit instead of installing it
+        #[arg(long)]
+        print: bool,
+    },
+    /// Stop it and let it start no more; its data stay
+    Uninstall,
+    /// Start it now
+    Start,
+    /// Stop it until the next start
+    Stop,
+    /// Whether it runs: exit code 0 when it does, else 1
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use firstline_model::{
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -37,10 +37,25 @@ pub(crate) enum Order {
     Overrides(Overrides),
 }
 
+/// What a lane was told and has not looked at. Only the newest of each counts: a collector that sends policies faster than
+/// probes run must not fill the memory with them.
+#[derive(Debug, Default)]
+struct Told {
+    policy: Option<Policy>,
+    overrides: Option<Overrides>,
+}
+
+/// The way to one lane.
+#[derive(Debug)]
+struct Desk {
+    told: Arc<Mutex<Told>>,
+    bell: mpsc::SyncSender<()>,
+}
+
 /// The threads that run probes.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    orders: Vec<mpsc::Sender<Order>>,
+    desks: Vec<Desk>,
 }
 
 /// How lanes begin.
@@ -56,25 +71,34 @@ pub(crate) struct Start {
 impl Lanes {
     /// Starts both lanes; they end when the returned value is dropped.
     pub(crate) fn start(start: &Start, collected: &UnboundedSender<Collected>) -> std::io::Result<Self> {
-        let mut orders = Vec::new();
+        let mut desks = Vec::new();
         for (name, quick) in [("lane-quick", true), ("lane-steady", false)] {
-            let (sender, receiver) = mpsc::channel();
+            let (bell, rings) = mpsc::sync_channel(1);
+            let told = Arc::new(Mutex::new(Told::default()));
+            let desk = Desk { told: Arc::clone(&told), bell };
             let mut lane = Lane::new(start.clone(), quick);
             let collected = collected.clone();
             std::thread::Builder::new()
                 .name(name.to_owned())
                 .stack_size(512 << 10)
-                .spawn(move || lane.run(&receiver, &collected))?;
-            orders.push(sender);
+                .spawn(move || lane.run(&rings, &told, &collected))?;
+            desks.push(desk);
         }
-        Ok(Self { orders })
+        Ok(Self { desks })
     }
 
     /// Tells both lanes.
     pub(crate) fn tell(&self, order: &Order) {
-        for lane in &self.orders {
-            // A lane ends only with the process.
-            let _ = lane.send(order.clone());
+        for desk in &self.desks {
+            {
+                let mut told = desk.told.lock().unwrap_or_else(PoisonError::into_inner);
+                match order.clone() {
+                    Order::Policy(policy) => told.policy = Some(policy),
+                    Order::Overrides(overrides) => told.overrides = Some(overrides),
+                }
+            }
+            // A bell that rings already is enough, and a lane ends only with the process.
+            let _ = desk.bell.try_send(());
         }
     }
 }
@@ -122,7 +146,12 @@ impl Lane {
         lane
     }
 
-    fn run(&mut self, orders: &mpsc::Receiver<Order>, collected: &UnboundedSender<Collected>) {
+    fn run(
+        &mut self,
+        rings: &mpsc::Receiver<()>,
+        told: &Mutex<Told>,
+        collected: &UnboundedSender<Collected>,
+    ) {
         loop {
             let reading = clock::read();
             if self.quick
@@ -145,9 +174,16 @@ impl Lane {
                 .schedule
                 .poll_timeout()
                 .map_or(Duration::from_secs(60), |(at, _)| at.saturating_sub(now));
-            match orders.recv_timeout(wait) {
-                Ok(Order::Policy(policy)) => self.apply_policy(policy),
-                Ok(Order::Overrides(overrides)) => self.start.overrides = overrides,
+            match rings.recv_timeout(wait) {
+                Ok(()) => {
+                    let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+                    if let Some(overrides) = told.overrides {
+                        self.start.overrides = overrides;
+                    }
+                    if let Some(policy) = told.policy {
+                        self.apply_policy(policy);
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }

@@ -14,6 +14,7 @@ mod probe;
 pub mod run;
 mod sabotage;
 pub mod seams;
+mod service;
 mod spool;
 mod status;
 mod telemetry;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => probe::command(&cli, args),
         Command::Diagnose(args) => probe::diagnose_command(&cli, args),
         Command::Doctor(args) => doctor::command(&cli, args),
+        Command::Service(args) => service::command(&cli, args),
     };
     match done {
         Ok(code) => code,

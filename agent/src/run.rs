@@ -379,7 +379,7 @@ impl Agent {
                     Err(error) => self.drop_stream(&error.to_string()),
                 },
                 Some(v1::collector_message::Message::Refusal(refusal)) => {
-                    tracing::warn!(reason = ?refusal.reason(), text = refusal.text, "the collector refused the stream");
+                    tracing::warn!(reason = ?refusal.reason(), text = status::short(&refusal.text), "the collector refused the stream");
                     self.sender.handle_refusal(uplink::refusal(&refusal), self.tick());
                     if refusal.reason() == v1::RefusalReason::Expired {
                         self.renew();

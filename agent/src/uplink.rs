@@ -294,9 +294,14 @@ pub(crate) fn refusal(message: &v1::Refusal) -> Refusal {
     }
 }
 
-/// A policy message within this agent's bounds: what is outside of them is clamped, what is too much is left out.
+/// A policy message within this agent's bounds: what is outside of them is clamped, what is too much or too long is left
+/// out.
 pub(crate) fn policy(message: v1::Policy) -> Policy {
+    let is_short = |text: &String| text.len() <= limits::TEXT_BYTES;
     let trigger = |trigger: v1::Trigger| {
+        if !is_short(&trigger.metric) || !trigger.attributes.iter().all(is_short) {
+            return None;
+        }
         let pairs = trigger.attributes.chunks_exact(2).take(16);
         Some(Trigger {
             component: trigger.component_kind.parse().ok()?,
@@ -310,6 +315,7 @@ pub(crate) fn policy(message: v1::Policy) -> Policy {
         intervals: message
             .probe_intervals
             .into_iter()
+            .filter(|interval| is_short(&interval.probe))
             .take(64)
             .map(|i| (i.probe, policy::clamp_interval(Duration::from_secs(u64::from(i.interval_s)))))
             .collect(),

@@ -69,7 +69,16 @@ const ROOTS: &[&str] = &["CollectorMessage", "EnrollResponse", "RenewResponse"];
 
 #[test]
 fn the_collector_can_send_nothing_that_the_list_does_not_name() {
-    let schema = schema();
+    let reachable = reachable(&schema(&texts()));
+    let allowed: BTreeSet<String> = ALLOWED.iter().map(|&name| name.to_owned()).collect();
+    let added: Vec<_> = reachable.difference(&allowed).collect();
+    let gone: Vec<_> = allowed.difference(&reachable).collect();
+    assert!(added.is_empty(), "not on the allow-list of what a collector may send: {added:?}");
+    assert!(gone.is_empty(), "on the allow-list, but not in the schema: {gone:?}");
+}
+
+/// Every field that can be reached from what the agent receives.
+fn reachable(schema: &[(String, String, String)]) -> BTreeSet<String> {
     let mut reachable = BTreeSet::new();
     let mut waiting: Vec<&str> = ROOTS.to_vec();
     let mut seen = BTreeSet::new();
@@ -79,16 +88,52 @@ fn the_collector_can_send_nothing_that_the_list_does_not_name() {
         }
         for (owner, field, kind) in schema.iter().filter(|(owner, ..)| owner == message) {
             reachable.insert(format!("{owner}.{field}"));
+            // A message may be named with those that it stands in.
+            let kind = kind.rsplit('.').next().unwrap_or(kind);
             if schema.iter().any(|(other, ..)| other == kind) {
                 waiting.push(kind);
             }
         }
     }
-    let allowed: BTreeSet<String> = ALLOWED.iter().map(|&name| name.to_owned()).collect();
-    let added: Vec<_> = reachable.difference(&allowed).collect();
-    let gone: Vec<_> = allowed.difference(&reachable).collect();
-    assert!(added.is_empty(), "not on the allow-list of what a collector may send: {added:?}");
-    assert!(gone.is_empty(), "on the allow-list, but not in the schema: {gone:?}");
+    reachable
+}
+
+#[test]
+fn r12_a_field_added_anywhere_below_what_the_collector_sends_is_noticed() {
+    let texts = texts();
+    let before = reachable(&schema(&texts));
+    // Each message that the agent can receive, however deep, grows by one field in turn.
+    let mut messages: BTreeSet<&str> = before.iter().filter_map(|name| name.split('.').next()).collect();
+    messages.extend(["LinkTest", "GatewayTest", "DnsServersTest", "TopProcesses", "KernelLog"]);
+    let depths = ["CollectorMessage", "Directive", "Policy", "Trigger", "LargestDirectories", "EpochMark"];
+    assert!(depths.iter().all(|message| messages.contains(message)), "{messages:?}");
+    for message in messages {
+        let head = format!("message {message} {{");
+        let grown = |line: &str| {
+            let texts = texts.iter().map(|text| text.replacen(&head, &format!("{head}\n{line}\n"), 1));
+            reachable(&schema(&texts.collect::<Vec<_>>()))
+        };
+        let added = |line: &str| grown(line).difference(&before).cloned().collect::<BTreeSet<_>>();
+        assert_eq!(added("string script = 99;"), BTreeSet::from([format!("{message}.script")]));
+        assert_eq!(added("repeated bytes program = 99;"), BTreeSet::from([format!("{message}.program")]));
+        // A new message inside of it, with everything that it holds.
+        let nested = "message Extra {\nstring url = 1;\n}\nExtra extra = 99;";
+        let both = BTreeSet::from(["Extra.url".to_owned(), format!("{message}.extra")]);
+        assert_eq!(added(nested), both);
+        let named = format!("message Extra {{\nstring url = 1;\n}}\n{message}.Extra extra = 99;");
+        assert_eq!(added(&named), both);
+    }
+}
+
+#[test]
+fn r12_a_field_of_a_form_that_this_test_cannot_read_stops_it() {
+    for line in ["map<string, string> environment = 99;", "optional string script = 99;"] {
+        let grown = format!("message Policy {{\n{line}");
+        let texts: Vec<String> =
+            texts().iter().map(|text| text.replace("message Policy {", &grown)).collect();
+        let read = std::panic::catch_unwind(|| schema(&texts));
+        assert!(read.is_err(), "{line:?} was passed over");
+    }
 }
 
 #[test]
@@ -111,9 +156,9 @@ fn texts() -> Vec<String> {
 
 /// (message, field, type) of every field in the schema. The schema is plain enough for line by line reading; a line
 /// inside a message that this does not understand fails the test.
-fn schema() -> Vec<(String, String, String)> {
+fn schema(texts: &[String]) -> Vec<(String, String, String)> {
     let mut fields = Vec::new();
-    for text in texts() {
+    for text in texts {
         let mut inside: Vec<Option<String>> = Vec::new();
         for line in text.lines().map(str::trim) {
             let words: Vec<&str> = line.trim_end_matches(['{', '}', ';']).split_whitespace().collect();

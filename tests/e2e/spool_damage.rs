@@ -134,7 +134,8 @@ fn damage(folder: &Path, original: &Original, random: &mut Random) -> (String, b
 #[test]
 fn r22_a_damaged_spool_delivers_or_names_every_record_and_a_flipped_bit_costs_one() {
     let original = Original::killed();
-    for seed in 0..effort(300, 10_000) {
+    // The last one once lost records behind an index whose page had changed places.
+    for seed in (0..effort(300, 10_000)).chain([2286]) {
         let folder = original.copy();
         let (what, is_flip) = damage(folder.path(), &original, &mut Random(seed));
         let delivered = spool_delivers(folder.path(), NEXT_LIFE)

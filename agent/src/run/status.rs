@@ -98,7 +98,7 @@ impl Status {
     }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
 

@@ -177,6 +177,42 @@ fn r22_a_file_that_sqlite_refuses_gives_up_nothing_that_is_whole() {
 }
 
 #[test]
+fn r22_an_index_that_is_damaged_hides_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    {
+        // A file of the form that had one, as pages that changed places may leave it: whole to look at, and empty.
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch(
+            "CREATE TABLE epoch(id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, next INTEGER NOT NULL,
+             watermark INTEGER NOT NULL, trimmed INTEGER NOT NULL DEFAULT 0, sum INTEGER)",
+        )
+        .unwrap();
+    }
+    let mut spool = open(folder.path(), 1, ROOMY);
+    for n in 1..=3_u8 {
+        spool.append(&[n; 10], T0).unwrap();
+    }
+    drop(spool);
+    let index: usize = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_epoch%'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = &mut bytes[(index - 1) * 4096..index * 4096];
+    page.fill(0);
+    // An index leaf without entries, whose content begins at the end of the page.
+    (page[0], page[5]) = (0x0a, 0x10);
+    std::fs::write(&path, bytes).unwrap();
+    let mut spool = open(folder.path(), 2, ROOMY);
+    let read = spool.read(Epoch([1; 16]), SequenceNumber(1), 3, T0).unwrap();
+    assert_eq!(read, [vec![1; 10], vec![2; 10], vec![3; 10]]);
+    assert_eq!(gaps(&mut spool), []);
+}
+
+#[test]
 fn r22_a_spool_that_is_gone_is_named_and_so_is_what_an_old_copy_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path(), 1, ROOMY);

@@ -52,7 +52,13 @@ impl Source {
         {
             return sink.failed(&os, semconv::FILESYSTEM_UTILIZATION, &error);
         }
-        let mounts = select::local(parse::mountinfo(&self.buffer));
+        let mut mounts = parse::mountinfo(&self.buffer);
+        if mounts.iter().any(|mount| mount.is_readonly_as_mount)
+            && context.root.read_into("/proc/1/mountinfo", Root::TEXT_LIMIT, &mut self.buffer).is_ok()
+        {
+            parse::as_the_machine_has_them(&mut mounts, &parse::mountinfo(&self.buffer));
+        }
+        let mounts = select::local(mounts);
         let slow = context.steady;
         if slow {
             self.partitions = context.root.read_text("/proc/partitions").unwrap_or_default();

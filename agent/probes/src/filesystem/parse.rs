@@ -21,6 +21,8 @@ pub struct Mount {
     pub source: String,
     /// Options of the mount and of the file system, in this order.
     pub options: Vec<String>,
+    /// Whether it is read-only as a mount and not as a file system.
+    pub is_readonly_as_mount: bool,
 }
 
 impl Mount {
@@ -38,6 +40,21 @@ impl Mount {
 /// The mounts in the order of the text; lines that are no mounts are left out.
 pub fn mountinfo(text: &[u8]) -> Vec<Mount> {
     text.split(|&byte| byte == b'\n').filter_map(mount).collect()
+}
+
+/// Takes read-only back from mounts that have it only here: a service manager may show the whole machine read-only to a
+/// service (systemd's `ProtectSystem=`), and that is no fault of the machine. `machine` are the mounts as the first process
+/// has them.
+pub fn as_the_machine_has_them(mounts: &mut [Mount], machine: &[Mount]) {
+    for mount in mounts.iter_mut().filter(|mount| mount.is_readonly_as_mount) {
+        // The last one is on top.
+        let there = machine.iter().rfind(|there| there.mount_point == mount.mount_point);
+        // A file or folder that is only here a mount of its own has the state of what it was taken from.
+        let there = there.or_else(|| machine.iter().rfind(|there| there.device == mount.device));
+        if there.is_some_and(|there| there.device == mount.device && !there.has_option("ro")) {
+            mount.options.retain(|option| option != "ro");
+        }
+    }
 }
 
 fn mount(line: &[u8]) -> Option<Mount> {
@@ -59,13 +76,15 @@ fn mount(line: &[u8]) -> Option<Mount> {
     if !mount_point.starts_with(b"/") || kind.is_empty() {
         return None;
     }
+    let is_ro = |options: &str| options.split(',').any(|option| option == "ro");
+    let is_readonly_as_mount = is_ro(&mount_options) && !is_ro(&super_options);
     let options = [mount_options.as_str(), super_options.as_str()]
         .iter()
         .flat_map(|options| options.split(','))
         .filter(|option| !option.is_empty())
         .map(str::to_owned)
         .collect();
-    Some(Mount { id, device, root, mount_point, kind, source, options })
+    Some(Mount { id, device, root, mount_point, kind, source, options, is_readonly_as_mount })
 }
 
 /// Mount points of `/etc/fstab` with whether they are meant to be writable. Swap and what is not mounted by itself
@@ -180,6 +199,22 @@ fn lossy(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_only_for_a_service_alone_is_not_read_only() {
+        let line = |options: &str, at: &str| format!("36 35 8:1 / {at} {options},relatime shared:2 - ext4 /dev/sda1 rw\n");
+        let table = |lines: &[String]| mountinfo(lines.concat().as_bytes());
+        let mut here = table(&[line("ro", "/"), line("ro", "/srv"), line("rw", "/var/lib/firstline-agent")]);
+        as_the_machine_has_them(&mut here, &table(&[line("rw", "/"), line("ro", "/srv")]));
+        assert_eq!(here.iter().map(|mount| mount.has_option("ro")).collect::<Vec<_>>(), [false, true, false]);
+        // Nothing is known of the machine, or the file system itself is read-only.
+        let mut here = table(&[line("ro", "/")]);
+        as_the_machine_has_them(&mut here, &[]);
+        assert!(here[0].has_option("ro"));
+        let mut here = mountinfo(b"36 35 8:1 / / ro - ext4 /dev/sda1 ro\n");
+        as_the_machine_has_them(&mut here, &table(&[line("rw", "/")]));
+        assert!(here[0].has_option("ro"));
+    }
 
     #[test]
     fn a_mount_has_its_options_and_an_unescaped_mount_point() {
