@@ -140,7 +140,10 @@ fn booted() -> Result<()> {
 fn installed() -> Result<()> {
     booted()?;
     if !place().exists() {
-        bail!("the service is not installed ({} is not there); run: firstline-agent service install", place().display());
+        bail!(
+            "the service is not installed ({} is not there); run: firstline-agent service install",
+            place().display()
+        );
     }
     Ok(())
 }
@@ -149,7 +152,8 @@ fn systemctl(arguments: &[&str], next: &str) -> Result<Finished> {
     let finished = exec::run(&Root::system(), Program::Systemctl, arguments, LIMITS)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     if finished.exit_code != Some(0) {
-        let code = finished.exit_code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        let code =
+            finished.exit_code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
         bail!("systemctl {} ended with {code}; {next}", arguments.join(" "));
     }
     Ok(finished)
@@ -168,6 +172,9 @@ mod tests {
         }
         let unit = unit(Path::new("/srv/agent")).unwrap();
         assert!(!unit.lines().any(|line| line.contains("@RUN@") || line.contains("@DATA@")), "{unit}");
-        assert!(unit.contains(" run --data /srv/agent\n") && unit.contains("ReadWritePaths=/srv/agent\n"), "{unit}");
+        assert!(
+            unit.contains(" run --data /srv/agent\n") && unit.contains("ReadWritePaths=/srv/agent\n"),
+            "{unit}"
+        );
     }
 }

@@ -43,7 +43,9 @@ fn offence(line: &str, data: &Path, collector: u16) -> Option<&'static str> {
     let paths = || call.split('"').skip(1).step_by(2);
     let is_ours = |path: &str| Path::new(path).starts_with(data) && !path.contains("/../");
     match name {
-        "execve" | "execveat" | "fork" | "vfork" | "ptrace" | "mount" | "setuid" => Some("it starts something"),
+        "execve" | "execveat" | "fork" | "vfork" | "ptrace" | "mount" | "setuid" => {
+            Some("it starts something")
+        }
         "listen" => Some("it listens"),
         "openat" | "open" | "creat" => {
             let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];

@@ -85,6 +85,9 @@ fn where_systemd_does_not_run_the_service_command_says_so_and_does_nothing() {
         let output = process::run_with_input(command, "");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{action}: {said}");
-        assert!(said.contains("systemd does not run this machine") && said.contains("firstline-agent run"), "{said}");
+        assert!(
+            said.contains("systemd does not run this machine") && said.contains("firstline-agent run"),
+            "{said}"
+        );
     }
 }

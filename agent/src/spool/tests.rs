@@ -196,9 +196,11 @@ fn r22_an_index_that_is_damaged_hides_no_record() {
     drop(spool);
     let index: usize = Connection::open(&path)
         .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_epoch%'", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_epoch%'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let page = &mut bytes[(index - 1) * 4096..index * 4096];

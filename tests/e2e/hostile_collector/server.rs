@@ -66,7 +66,8 @@ impl HostileCollector {
             )
             .expect("a certificate");
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let shared = Arc::new(Shared { authority: authority.der().to_vec(), most: values, ..Shared::default() });
+        let shared =
+            Arc::new(Shared { authority: authority.der().to_vec(), most: values, ..Shared::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -119,7 +120,8 @@ impl HostileCollector {
     /// At how many times a metric was measured, as far as it was delivered.
     pub(super) fn distinct_times_of(&self, metric: &str) -> u64 {
         let samples = self.shared.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.iter().filter(|(name, _)| name == metric).map(|(_, at)| at).collect::<BTreeSet<_>>().len() as u64
+        samples.iter().filter(|(name, _)| name == metric).map(|(_, at)| at).collect::<BTreeSet<_>>().len()
+            as u64
     }
 }
 

@@ -145,7 +145,8 @@ fn trust(dice: &mut Dice, own: &[u8]) -> v1::Trust {
         _ => vec![own.to_vec()],
     };
     // A mutation that is a certificate all the same must not lock the agent out of this test.
-    let authorities = if authorities.len() == 1 { [authorities, vec![own.to_vec()]].concat() } else { authorities };
+    let authorities =
+        if authorities.len() == 1 { [authorities, vec![own.to_vec()]].concat() } else { authorities };
     v1::Trust { authorities, renew: dice.below(50) == 0 }
 }
 
@@ -173,11 +174,7 @@ pub(super) fn message(number: u64, authority: &[u8], hello: &v1::Hello) -> v1::C
         7..=13 => order(Order::RunDiagnostic(diagnostic(&mut dice))),
         14 | 15 => Message::Trust(trust(&mut dice, authority)),
         // Acks of what is not this agent's, and of what it has acked already.
-        16 => Message::Ack(v1::Ack {
-            epoch: vec![9; 16],
-            through_seq: dice.number(),
-            credit: dice.small(),
-        }),
+        16 => Message::Ack(v1::Ack { epoch: vec![9; 16], through_seq: dice.number(), credit: dice.small() }),
         17 => Message::Ack(v1::Ack {
             epoch: hello.epochs.first().map_or_else(|| vec![9; 16], |offer| offer.epoch.clone()),
             through_seq: 0,

@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn what_is_read_only_for_a_service_alone_is_not_read_only() {
-        let line = |options: &str, at: &str| format!("36 35 8:1 / {at} {options},relatime shared:2 - ext4 /dev/sda1 rw\n");
+        let line = |options: &str, at: &str| {
+            format!("36 35 8:1 / {at} {options},relatime shared:2 - ext4 /dev/sda1 rw\n")
+        };
         let table = |lines: &[String]| mountinfo(lines.concat().as_bytes());
         let mut here = table(&[line("ro", "/"), line("ro", "/srv"), line("rw", "/var/lib/firstline-agent")]);
         as_the_machine_has_them(&mut here, &table(&[line("rw", "/"), line("ro", "/srv")]));
