@@ -148,7 +148,7 @@ async fn accept(
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(tcp).await else { return };
             let device = DeviceId::new("whoever").ok().map(|id| (id, String::new()));
-            let peer = Peer { address, device };
+            let peer = Peer { address, device, validity: None };
             // How a connection ends is the agent's business here.
             let _ = listener::connection(Kind::Agents, stream, peer, service, &mut stop).await;
         });
