@@ -246,7 +246,9 @@ impl Process {
     }
 
     fn unexpected(&self) -> Vec<String> {
-        let is_bad = |line: &str| line.contains(" ERROR ") || line.contains("panicked at");
+        // Not what stands in quotes: that somebody else may have said.
+        let is_error = |line: &str| line.split('"').next().is_some_and(|own| own.contains(" ERROR "));
+        let is_bad = |line: &str| is_error(line) || line.contains("panicked at");
         let lines = self.log.lines().into_iter();
         lines.filter(|line| is_bad(line) && !self.expected.iter().any(|part| line.contains(part))).collect()
     }
