@@ -291,7 +291,6 @@ fn f26_a_backup_and_a_restore_killed_at_any_moment_leave_nothing_or_a_whole_one(
         assert!(status.status.success(), "round {round}: {}", String::from_utf8_lossy(&status.stderr));
         std::fs::remove_dir_all(target.data()).unwrap();
     }
-    first.run(&["restore", file]);
     let last = Collector::prepared_in(elsewhere.path("target"));
     last.run_json(&["restore", file, "--json"]);
     let left: Vec<String> = leftovers(elsewhere.folder.path())

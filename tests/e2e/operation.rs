@@ -2,8 +2,13 @@
 
 use firstline_tests::agent::probes;
 use firstline_tests::database::{WriteLock, number};
-use firstline_tests::wait::{seconds, until};
+use firstline_tests::effort::effort;
+use firstline_tests::process;
+use firstline_tests::wait::{pass, seconds, until};
 use firstline_tests::{Agent, Collector};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::Duration;
 
 #[test]
 fn an_invalid_configuration_is_refused_with_its_line_while_the_old_one_serves() {
@@ -155,5 +160,67 @@ fn a_body_that_is_too_large_is_answered_though_its_sender_writes_all_of_it_first
                 answer.map(|reply| reply.status).unwrap_or_else(|error| panic!("round {round}: {error}"));
             assert_eq!(status, 413, "{size} bytes");
         }
+    }
+}
+
+/// What `doctor --json` says of one thing; its exit code and the finding.
+fn examined(collector: &Collector, what: &str) -> (Option<i32>, serde_json::Value) {
+    let output = collector.run(&["doctor", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = said["findings"].as_array().expect("findings");
+    let finding = findings.iter().find(|finding| finding["what"] == what).cloned();
+    (output.status.code(), finding.unwrap_or_else(|| panic!("no finding {what} in {said:#}")))
+}
+
+#[test]
+fn doctor_says_what_is_wrong_since_when_and_what_to_do() {
+    // A folder that the collector makes itself, closed to others.
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::prepared_in(folder.path().join("data"));
+    collector.start();
+    for what in
+        ["file modes", "disk", "clock", "authority", "store", "backup", "agents' listener", "web listener"]
+    {
+        let (code, finding) = examined(&collector, what);
+        assert_eq!((code, &finding["ok"]), (Some(0), &serde_json::Value::Bool(true)), "{finding:#}");
+    }
+    let (_, listener) = examined(&collector, "web listener");
+    assert!(listener["detail"].as_str().unwrap().contains("in 396 days"), "{listener:#}");
+
+    let key = collector.data().join("authority/key.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, finding) = examined(&collector, "file modes");
+    assert_eq!(code, Some(1));
+    assert!(finding["detail"].as_str().unwrap().contains("chmod go="), "{finding:#}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    collector.write_knowledge("space.toml", "override = \"fs.space\"\n[detect]\nbelov = 1\n");
+    let (code, finding) = examined(&collector, "knowledge");
+    assert_eq!(code, Some(1));
+    assert!(finding["since"].is_string() && finding["remedy"].as_str().unwrap().contains("knowledge check"));
+    std::fs::remove_file(collector.data().join("knowledge.d/space.toml")).unwrap();
+
+    collector.stop();
+    let (code, finding) = examined(&collector, "agents' listener");
+    assert_eq!(code, Some(1));
+    assert!(finding["remedy"].as_str().unwrap().contains("serve"), "{finding:#}");
+    assert_eq!(collector.run(&["doctor", "--nonsense"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_first_start_killed_at_any_moment_is_finished_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..effort(40, 1_000) {
+        let collector = Collector::prepared_in(folder.path().join(format!("data-{round}")));
+        let mut command = process::command(process::binary("firstline-collector"));
+        command.arg("--data").arg(collector.data()).args(["token", "create", "--host", "desk.example"]);
+        let mut first = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        pass(Duration::from_micros(750 * (round % 40)));
+        first.kill().unwrap();
+        first.wait().unwrap();
+        // Whatever it left, the next one makes an authority, and the one after finds the same.
+        let fingerprint = |url: String| url.split_once("ca=").map(|(_, ca)| ca.to_owned());
+        let made = fingerprint(collector.enrollment_url(&["--host", "desk.example"]));
+        assert_eq!(made, fingerprint(collector.enrollment_url(&["--host", "desk.example"])), "round {round}");
     }
 }
