@@ -17,6 +17,7 @@ pub mod seams;
 mod service;
 mod spool;
 mod status;
+mod steady;
 mod telemetry;
 mod trust;
 pub mod untrusted;

@@ -17,6 +17,7 @@ use crate::identity::{self, Identity};
 use crate::probe;
 use crate::seams::{Clock, Network, Random, Seams};
 use crate::spool::{Limits, Spool};
+use crate::steady::Steady;
 use crate::uplink::{self, Happened, Stream};
 use crate::{telemetry, trust};
 use anyhow::{Context, Result, bail};
@@ -25,7 +26,9 @@ use firstline_agent_core::policy::Policy;
 use firstline_agent_platform::{host, private_file, signal};
 use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
-use firstline_model::{Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Value};
+use firstline_model::{
+    Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Timestamp, Value,
+};
 use firstline_proto::convert::diagnostic_from_wire;
 use firstline_proto::v1;
 use renewal::{Lineage, Renewal};
@@ -128,6 +131,7 @@ async fn serve(
 /// The service, with what it takes from outside of itself.
 pub struct Agent {
     clock: Arc<dyn Clock>,
+    steady: Steady,
     random: Random,
     network: Arc<dyn Network>,
     settings: Settings,
@@ -164,11 +168,14 @@ impl Agent {
         let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
         let mut spool = Spool::closed(disk, Epoch(random()?), limits);
-        spool.begin(clock.wall(), clock.read().awake);
+        let reading = clock.read();
+        let steady = Steady::start(clock.wall(), reading, None);
+        spool.begin(steady.now(reading), reading.awake);
         let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
         let sender = Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
         let mut agent = Self {
-            last_housekeeping: clock.read().awake,
+            last_housekeeping: reading.awake,
+            steady,
             home: None,
             lineage: Lineage::begin(random()?),
             renewal: Renewal::default(),
@@ -199,6 +206,9 @@ impl Agent {
     pub fn at_home(mut self, data: &Path) -> Self {
         self.lineage.continue_from(Lineage::load(data, &self.identity.device_id));
         self.home = Some(data.to_owned());
+        self.steady = self.steady.at_home(data);
+        let reading = self.clock.read();
+        self.spool.begin(self.steady.now(reading), reading.awake);
         self
     }
 
@@ -248,6 +258,11 @@ impl Agent {
         tick(&*self.clock)
     }
 
+    /// Now, in the time of observations and records.
+    fn now(&self) -> Timestamp {
+        self.steady.now(self.clock.read())
+    }
+
     /// The stream is over: when to come back is the sender's decision.
     fn disconnected(&mut self) {
         self.stream = None;
@@ -290,7 +305,8 @@ impl Agent {
         }
         while self.stream.as_ref().is_some_and(Stream::has_room) {
             let Some(transmit) = self.sender.poll_transmit(self.tick()) else { break };
-            let read = self.spool.read(transmit.epoch, transmit.first, transmit.count, self.clock.wall());
+            let now = self.now();
+            let read = self.spool.read(transmit.epoch, transmit.first, transmit.count, now);
             self.report_news();
             let records = match read {
                 Ok(records) => records,
@@ -307,7 +323,8 @@ impl Agent {
                 epoch: transmit.epoch.0.to_vec(),
                 first_seq: transmit.first.0,
                 records,
-                sent_at_ms: self.clock.wall().as_millis(),
+                sent_at_ms: self.now().as_millis(),
+                clock_ms: self.clock.wall().as_millis(),
             };
             let message = v1::agent_message::Message::Batch(batch);
             if !self.stream.as_ref().is_some_and(|stream| stream.send(message)) {
@@ -467,7 +484,8 @@ impl Agent {
         if let Some(stream) = self.stream.take() {
             stream.close(v1::GoodbyeReason::Restarting).await;
         }
-        if let Err(error) = self.spool.flush(self.clock.wall(), self.clock.read().awake) {
+        let (now, awake) = (self.now(), self.clock.read().awake);
+        if let Err(error) = self.spool.flush(now, awake) {
             tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the spool cannot be tidied");
         }
         if !self.unspooled.is_empty() {

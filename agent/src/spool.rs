@@ -360,10 +360,19 @@ impl Spool {
         self.watermarks.push((epoch, through));
     }
 
-    /// From here on time passes as the machine is awake: a wall clock that jumps before the first [`Self::flush`] must not
-    /// make what was just spooled look old.
+    /// From here on time passes as the machine is awake.
     pub(crate) fn begin(&mut self, now: Timestamp, awake: Duration) {
-        self.begun.get_or_insert((awake, now));
+        self.begun = Some((awake, now));
+    }
+
+    /// When the newest record was spooled.
+    pub(crate) fn newest(&self) -> Result<Option<Timestamp>, SpoolError> {
+        let newest: rusqlite::Result<Option<i64>> = self.database()?.query_row(
+            "SELECT max((SELECT spooled_at FROM record WHERE epoch = e.id ORDER BY seq DESC LIMIT 1)) FROM epoch e",
+            [],
+            |row| row.get(0),
+        );
+        newest.map(|newest| newest.map(Timestamp::from_millis)).map_err(|source| self.refused(source))
     }
 
     /// Makes the watermarks durable, then deletes acked records that were kept long enough, and epochs that are done.

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Files of a running collector that mean nothing elsewhere, at the top of the data folder.
-const OF_THIS_RUN: &[&str] = &["serve.lock", "listeners.json", note::FILE_NAME];
+const OF_THIS_RUN: &[&str] = &["serve.lock", "listeners.json", clock::FILE_NAME, note::FILE_NAME];
 /// Folders inside each other that are looked into.
 const DEEPEST: usize = 8;
 /// How often files that change while they are copied are copied again.

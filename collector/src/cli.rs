@@ -72,6 +72,9 @@ pub(crate) struct ServeArgs {
     /// How long device certificates are valid, 10s to 90d; they are renewed at half of it
     #[arg(long, default_value = "30d", value_name = "TIME", value_parser = parse_lifetime)]
     pub certificate_lifetime: std::time::Duration,
+    /// Take this machine's clock for right although it is behind the time that was kept, or more than a year ahead
+    #[arg(long)]
+    pub believe_clock: bool,
     /// The log filter
     #[arg(long, env = "FIRSTLINE_LOG", default_value = "info", value_name = "LEVEL")]
     pub log: String,

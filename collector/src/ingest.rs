@@ -10,6 +10,7 @@
 
 mod activity;
 pub(crate) mod device;
+mod ending;
 pub(crate) mod enroll;
 mod frames;
 pub(crate) mod identity;

@@ -9,6 +9,7 @@ mod backup;
 mod cli;
 pub mod clock;
 mod doctor;
+mod expiry;
 pub mod ingest;
 pub mod knowledge;
 mod limits;
@@ -39,6 +40,8 @@ pub fn main() -> ExitCode {
         cli::complain(&error);
         return ExitCode::from(1);
     }
+    let believe_clock = matches!(&cli.command, Command::Serve(args) if args.believe_clock);
+    clock::open(&cli.data, believe_clock);
     let done = match &cli.command {
         Command::Serve(args) => serve::command(&cli.data, args),
         Command::Token(command) => admin::token(&cli.data, command),

@@ -100,6 +100,7 @@ mod tests {
             seq: SequenceNumber(u64::from(hour) + 1),
             received_at: START.plus(HOUR * hour),
             payload: vec![1],
+            clock_suspect: false,
         };
         let plan = CommitPlan {
             devices: vec![DevicePlan {

@@ -13,7 +13,7 @@ use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
 use crate::trust::{self, Identities};
 use crate::web::{self, WebContext};
-use crate::{clock, private, retention, secret, site, writable};
+use crate::{clock, expiry, private, retention, secret, site, writable};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use firstline_collector_core::sla::Calendar;
@@ -151,6 +151,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         .max_decoding_message_size(64 << 10),
     )
     .into_axum_router();
+    let fleet_changes = changes.clone();
     let pages = pages(&store, &knowledge, &ingest, &figures, changes);
     let mut tasks = vec![
         tokio::spawn(listener::serve(
@@ -171,12 +172,22 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             data.to_owned(),
             names,
             lifetime,
-            identities,
+            identities.clone(),
             Arc::clone(&ingest),
+            stop.clone(),
+        )),
+        tokio::spawn(expiry::follow(
+            identities.clone(),
+            Arc::clone(&ingest),
+            move |tickets| {
+                // Nobody may be following.
+                let _ = fleet_changes.send(web::Change { site: None, device: None, tickets });
+            },
             stop.clone(),
         )),
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
         tokio::spawn(writable::follow(Arc::clone(&store), Arc::clone(&figures), stop.clone())),
+        tokio::spawn(clock::follow(data.to_owned(), stop.clone())),
         tokio::spawn(retention::follow(Arc::clone(&store), clock::system(), stop.clone())),
         worker,
     ];
@@ -251,6 +262,14 @@ fn pages(
     })
 }
 
+/// Why the stream of a device with this status ends.
+fn withdrawn(status: DeviceStatus) -> EndReason {
+    match status {
+        DeviceStatus::Quarantined => EndReason::Quarantined,
+        DeviceStatus::Active | DeviceStatus::Revoked | DeviceStatus::Retired => EndReason::Revoked,
+    }
+}
+
 /// Cuts the streams of devices whose identity was withdrawn, by whatever process.
 async fn follow_status(ingest: Arc<Ingest>, mut stop: watch::Receiver<bool>) {
     // What was changed before the start needs no cut: those devices have no stream yet.
@@ -274,7 +293,7 @@ async fn follow_status(ingest: Arc<Ingest>, mut stop: watch::Receiver<bool>) {
                         DeviceStatus::Active => say_conflict(&ingest, device, false).await,
                         DeviceStatus::Revoked | DeviceStatus::Retired | DeviceStatus::Quarantined => {
                             tracing::info!(device = %device, status = status.as_str(), "cutting the device's stream");
-                            ingest.registry.tell(device, Notice::End(EndReason::Revoked));
+                            ingest.registry.tell(device, Notice::End(withdrawn(*status)));
                         }
                     }
                 }

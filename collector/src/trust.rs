@@ -11,6 +11,7 @@ use firstline_model::Timestamp;
 use rustls::ServerConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ pub(crate) struct Identities {
     pub authority: Arc<ArcSwap<Authority>>,
     pub agents: Arc<ArcSwap<ServerConfig>>,
     pub web: Arc<ArcSwap<ServerConfig>>,
+    /// When the collector's own certificates end, in milliseconds since 1970.
+    server_not_after_ms: Arc<AtomicI64>,
 }
 
 impl Identities {
@@ -37,7 +40,13 @@ impl Identities {
             agents: Arc::new(ArcSwap::new(tls::for_agents(&authority)?)),
             web: Arc::new(ArcSwap::new(tls::for_browsers(&authority, names)?)),
             authority: Arc::new(ArcSwap::from_pointee(authority)),
+            server_not_after_ms: Arc::new(AtomicI64::new(fresh_not_after().as_millis())),
         })
+    }
+
+    /// When the collector's own certificates end.
+    pub(crate) fn server_not_after(&self) -> Timestamp {
+        Timestamp::from_millis(self.server_not_after_ms.load(Ordering::Relaxed))
     }
 
     fn replace(&self, authority: Authority, names: &[String]) -> Result<()> {
@@ -45,6 +54,7 @@ impl Identities {
         self.agents.store(agents);
         self.web.store(web);
         self.authority.store(Arc::new(authority));
+        self.server_not_after_ms.store(fresh_not_after().as_millis(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -57,6 +67,11 @@ impl Identities {
             lifetime,
         }
     }
+}
+
+/// The end of a server certificate that is made now.
+fn fresh_not_after() -> Timestamp {
+    clock::now().plus(authority::SERVER_LIFETIME)
 }
 
 /// Runs until `stop`.

@@ -1,10 +1,12 @@
 //! End-to-end tests: both programs as a company runs them, with real faults.
 
 mod backup;
+mod clocks;
 mod clones;
 mod delivery;
 mod enrollment;
 mod enrollment_race;
+mod expiry;
 mod faults;
 mod frames;
 mod hostile_collector;

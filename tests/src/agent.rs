@@ -1,6 +1,7 @@
 //! An agent of the test's own: data folder, identity, configuration, process.
 
 use crate::collector::Collector;
+use crate::fake_clock::FakeClock;
 use crate::office::Office;
 use crate::process::{self, Log, Process};
 use firstline_agent_probes::PROBES;
@@ -20,6 +21,7 @@ pub struct Agent {
     data: PathBuf,
     network: Option<String>,
     arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
     device: String,
 }
 
@@ -67,6 +69,7 @@ impl Agent {
             data,
             network: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
             device: String::new(),
         };
         agent.device = agent.identity().device_id;
@@ -91,6 +94,7 @@ impl Agent {
             data,
             network: self.network.clone(),
             arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
             device: self.device.clone(),
         }
     }
@@ -111,6 +115,13 @@ impl Agent {
     #[must_use]
     pub fn in_office(mut self, office: &Office) -> Self {
         self.network = Some(office.name().to_owned());
+        self
+    }
+
+    /// Has this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: &FakeClock) -> Self {
+        self.environment = clock.environment();
         self
     }
 
@@ -151,6 +162,7 @@ impl Agent {
             None => process::command(binary),
         };
         command.arg("run").arg("--data").arg(self.data()).args(&self.arguments);
+        command.envs(self.environment.iter().cloned());
         self.process = Some(Process::start("the agent", command, &[]));
     }
 

@@ -1,10 +1,12 @@
 //! A collector of the test's own: data folder, free ports, commands, and what it knows over REST.
 
 use crate::database;
+use crate::fake_clock::FakeClock;
 use crate::process::{self, Process};
 use crate::rest::Rest;
 use crate::wait::{seconds, until_ok};
 use serde_json::Value as Json;
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub struct Collector {
     arguments: Vec<String>,
     /// Most file handles that it may have.
     files: Option<u32>,
+    environment: Vec<(OsString, OsString)>,
+    ahead_days: u64,
 }
 
 impl Collector {
@@ -63,7 +67,16 @@ impl Collector {
             expected_errors: Vec::new(),
             arguments: Vec::new(),
             files: None,
+            environment: Vec::new(),
+            ahead_days: 0,
         }
+    }
+
+    /// Has this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: &FakeClock) -> Self {
+        self.environment = clock.environment();
+        self
     }
 
     /// Has at most so many file handles.
@@ -129,6 +142,7 @@ impl Collector {
             &format!("{}:0", self.host),
         ]);
         command.arg("--data").arg(self.data()).args(&self.arguments);
+        command.envs(self.environment.iter().cloned());
         let process = Process::start("the collector", command, &self.expected_errors);
         let after = |prefix: &'static str| move |line: &str| line.strip_prefix(prefix).map(str::to_owned);
         let agents = process.answers.wait("it listens for agents", READY, after("listening agents "));
@@ -252,13 +266,18 @@ impl Collector {
         created["url"].as_str().expect("an address").to_owned()
     }
 
+    /// Those who ask it over REST from now on live so many days ahead.
+    pub fn is_ahead(&mut self, days: u64) {
+        self.ahead_days = days;
+    }
+
     /// REST as an administrator.
     pub fn rest(&mut self) -> Rest {
         if self.token.is_none() {
             let created = self.run_json(&["api-token", "create", "--role", "admin", "--json"]);
             self.token = created["token"].as_str().map(str::to_owned);
         }
-        Rest::new(self.web(), &self.authority(), self.token.clone())
+        Rest::ahead(self.web(), &self.authority(), self.token.clone(), self.ahead_days)
     }
 
     /// The certificate of its authority.

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod dns;
 pub mod effort;
 pub mod enrollee;
+pub mod fake_clock;
 pub mod figure;
 pub mod fuzz;
 pub mod healthy;

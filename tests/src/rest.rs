@@ -2,7 +2,8 @@
 //! that nothing of the collector reads what the collector wrote.
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value as Json;
 use std::io::{Read, Write};
@@ -12,6 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// The machine's clock and so many days.
+#[derive(Debug)]
+struct Ahead {
+    days: u64,
+}
+
+impl TimeProvider for Ahead {
+    fn current_time(&self) -> Option<UnixTime> {
+        let ahead = UnixTime::now().as_secs() + self.days * 24 * 3600;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(ahead)))
+    }
+}
 
 /// A web listener, and as whom it is asked.
 #[derive(Debug, Clone)]
@@ -53,10 +67,19 @@ impl Rest {
     /// # Panics
     /// When the file is no certificate.
     pub fn new(address: SocketAddr, authority: &Path, token: Option<String>) -> Self {
+        Self::ahead(address, authority, token, 0)
+    }
+
+    /// A client that lives so many days ahead of the machine's clock.
+    ///
+    /// # Panics
+    /// When the file is no certificate.
+    pub fn ahead(address: SocketAddr, authority: &Path, token: Option<String>, days: u64) -> Self {
         let pem = std::fs::read(authority).unwrap_or_else(|error| panic!("{}: {error}", authority.display()));
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an authority");
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_details(provider, Arc::new(Ahead { days }))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
             .with_root_certificates(roots)

@@ -130,8 +130,13 @@ impl Stranger {
             policy_revision: 0,
             lineage: None,
         };
-        let batch =
-            v1::Batch { epoch, first_seq: 1, records: vec![record], sent_at_ms: crate::backlog::now_ms() };
+        let batch = v1::Batch {
+            epoch,
+            first_seq: 1,
+            records: vec![record],
+            sent_at_ms: crate::backlog::now_ms(),
+            clock_ms: 0,
+        };
         let messages = [v1::agent_message::Message::Hello(hello), v1::agent_message::Message::Batch(batch)];
         // The stream stays open after them, as an agent's does.
         let messages =

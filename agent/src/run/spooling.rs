@@ -8,6 +8,7 @@ use super::unspooled::Next;
 use super::{Agent, HOUSEKEEPING, ledger, report, tick};
 use crate::collect::Collected;
 use crate::spool::SpoolError;
+use crate::steady::Steady;
 use anyhow::Result;
 use firstline_proto::convert::encode_record;
 use firstline_proto::limits;
@@ -31,7 +32,12 @@ impl Agent {
 
     /// Opens the spool and takes over what it holds.
     fn open_spool(&mut self) -> Result<(), SpoolError> {
-        self.spool.try_open(self.clock.wall())?;
+        self.spool.try_open(self.now())?;
+        // What it holds was made in the same time, and nothing comes before it. A spool that cannot say so now says what is
+        // wrong with it below.
+        let (newest, reading) = (self.spool.newest().ok().flatten(), self.clock.read());
+        self.steady = Steady::start(self.steady.now(reading), reading, newest);
+        self.spool.begin(self.steady.now(reading), reading.awake);
         for stored in self.spool.stored()? {
             self.sender.handle_epoch(stored.epoch, stored.watermark, stored.next);
             for (seq, len) in stored.records {
@@ -42,15 +48,16 @@ impl Agent {
     }
 
     /// Makes what was collected durable.
-    pub(super) fn take(&mut self, found: Collected) {
+    pub(super) fn take(&mut self, mut found: Collected) {
         found.observations.iter().for_each(|observation| self.status.saw(observation));
+        self.steady.take_over(&mut found.observations, self.clock.wall(), self.clock.read());
         for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
             let payload = encode_record(chunk);
             if payload.len() > limits::RECORD_BYTES {
                 tracing::warn!(bytes = payload.len(), "a record is larger than the limit and is left out");
                 continue;
             }
-            self.unspooled.push(payload, found.urgent, self.clock.wall());
+            self.unspooled.push(payload, found.urgent, self.now());
         }
         self.write_waiting();
     }
@@ -66,11 +73,12 @@ impl Agent {
             return self.disk_refused(error, "the spool cannot be opened, records wait in memory");
         }
         while let Some(Next { payload, urgent, left_out }) = self.unspooled.next() {
-            let appended = self.spool.append_after(left_out, &payload, self.clock.wall());
+            let now = self.now();
+            let appended = self.spool.append_after(left_out, &payload, now);
             self.report_news();
             match appended {
                 Ok(appended) => {
-                    ledger::durable(&mut self.spool, &appended.records, self.clock.wall());
+                    ledger::durable(&mut self.spool, &appended.records, now);
                     for (epoch, through) in appended.trimmed {
                         self.sender.handle_trimmed(epoch, through);
                     }
@@ -103,7 +111,7 @@ impl Agent {
         } else {
             tracing::debug!(error, waiting, "{what}");
         }
-        self.unspooled.refused(self.clock.wall());
+        self.unspooled.refused(self.now());
         self.status.spooled(Some(&error), self.clock.wall());
         self.spool_retry = Some(self.clock.read().awake + SPOOL_RETRY);
     }
@@ -120,8 +128,8 @@ impl Agent {
 
     /// Gap records that the spool wrote by itself are sent as any other.
     pub(super) fn report_news(&mut self) {
-        let news = self.spool.take_news();
-        ledger::durable(&mut self.spool, &news, self.clock.wall());
+        let (news, now) = (self.spool.take_news(), self.now());
+        ledger::durable(&mut self.spool, &news, now);
         for (epoch, seq, len) in news {
             report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));
         }
@@ -129,12 +137,12 @@ impl Agent {
 
     pub(super) fn housekeeping(&mut self) {
         self.write_waiting();
-        let now = self.clock.read().awake;
-        if now.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
+        let (now, awake) = (self.now(), self.clock.read().awake);
+        if awake.saturating_sub(self.last_housekeeping) < HOUSEKEEPING {
             return;
         }
-        self.last_housekeeping = now;
-        match self.spool.flush(self.clock.wall(), self.clock.read().awake) {
+        self.last_housekeeping = awake;
+        match self.spool.flush(now, awake) {
             Ok(deleted) => {
                 for (epoch, through) in deleted {
                     self.sender.handle_trimmed(epoch, through);

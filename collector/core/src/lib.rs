@@ -7,13 +7,16 @@
 
 pub mod desk;
 pub mod device;
+pub mod device_clock;
 pub mod diagnosis;
 pub mod evaluate;
+pub mod expiry;
 pub mod finding;
 pub mod fleet;
 pub mod knowledge;
 pub mod lineage;
 pub mod present;
+pub mod server_time;
 pub mod sla;
 pub mod ticket;
 

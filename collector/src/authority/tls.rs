@@ -2,6 +2,7 @@
 
 use super::verifier::{RENEW_ONLY, WithGrace};
 use super::{Authority, COLLECTOR_NAME};
+use crate::clock;
 use anyhow::{Context, Result};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -16,7 +17,7 @@ pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 pub(crate) fn for_agents(authority: &Authority) -> Result<Arc<ServerConfig>> {
     let verifier = client_verifier(authority)?;
     let identity = authority.server_identity(&[COLLECTOR_NAME.to_owned()])?;
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(clock::ForTls))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .context("this build has no TLS 1.3")?
         .with_client_cert_verifier(verifier)
@@ -29,7 +30,7 @@ pub(crate) fn for_agents(authority: &Authority) -> Result<Arc<ServerConfig>> {
 /// For browsers: no client certificates, so an agent's certificate is worth nothing there.
 pub(crate) fn for_browsers(authority: &Authority, names: &[String]) -> Result<Arc<ServerConfig>> {
     let identity = authority.server_identity(names)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(clock::ForTls))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .context("this build has no TLS 1.3")?
         .with_no_client_auth()

@@ -3,6 +3,7 @@
 use super::{Seen, Trouble, ago, until};
 use crate::authority::{self, Authority};
 use crate::backup::note;
+use crate::clock;
 use crate::knowledge::{self, Knowledge};
 use crate::private;
 use crate::seal::Seal;
@@ -108,6 +109,12 @@ pub(super) fn clock(data: &Path, store: &Survey, now: Timestamp) -> Seen {
                 "set the clock, best by NTP; certificates, tokens and retention go by it",
             ));
         }
+    }
+    if let Some(off) = clock::doubt() {
+        return Err(Trouble::new(
+            format!("it is {} h from the collector's time {now} and is not followed", off.as_secs() / 3600),
+            "set the clock; if it is right, start the collector once with --believe-clock",
+        ));
     }
     Ok(format!("{now}, not before anything that was stored"))
 }
@@ -285,7 +292,7 @@ mod tests {
     fn an_end_within_sixty_days_is_a_trouble_and_is_said_in_days() {
         let folder = tempfile::tempdir().unwrap();
         Authority::open(folder.path()).unwrap();
-        let now = crate::clock::now();
+        let now = clock::now();
         assert!(authority(folder.path(), now).unwrap().contains("in 3649 days"));
         let trouble = authority(folder.path(), now.plus(DAY * 3_600)).unwrap_err();
         assert!(trouble.detail.contains("in 49 days") && trouble.remedy.contains("rotate"), "{trouble:?}");

@@ -2,13 +2,16 @@
 
 use firstline_collector_core::desk::DeskOutcome;
 use firstline_collector_core::device::{Decided, KnownDevice, News};
+use firstline_collector_core::device_clock::DeviceClock;
 use firstline_collector_core::finding::Finding;
+use firstline_collector_core::finding::SeriesKey;
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
 use firstline_collector_store::plan::{DevicePlan, NewMark, NewRecord};
 use firstline_collector_store::record::{AuditEntry, Device, DeviceSnapshot, LatestContent, LatestValue};
+use firstline_model::semconv::attribute;
 use firstline_model::{
-    Attributes, Body, Component, DeviceId, Epoch, Observation, RuleCode, SequenceNumber, TicketId, Timestamp,
-    Value, semconv,
+    Attributes, Body, Component, ComponentKind, DeviceId, Epoch, Observation, RuleCode, SequenceNumber,
+    TicketId, Timestamp, Value, semconv,
 };
 use firstline_proto::convert::decode_record;
 use std::collections::BTreeMap;
@@ -19,8 +22,8 @@ pub(crate) struct Live {
     pub device: Device,
     pub marks: Vec<(Epoch, SequenceNumber)>,
     known: KnownDevice,
-    /// How far the device's clock is ahead of the collector's, in milliseconds.
-    ahead_ms: i64,
+    /// What its times mean.
+    clock: DeviceClock,
 }
 
 /// A batch as the worker has it.
@@ -30,7 +33,10 @@ pub(crate) struct Incoming {
     pub through: SequenceNumber,
     pub records: Vec<Vec<u8>>,
     pub received_at: Timestamp,
+    /// By the agent's steady time, as its observations are.
     pub sent_at: Timestamp,
+    /// What the device's clock said then.
+    pub clock: Timestamp,
 }
 
 /// A plan in the making.
@@ -55,7 +61,7 @@ impl Live {
             device_class: None,
         };
         let known = KnownDevice::new(traits, device.hostname.clone(), device.facts.clone(), state, tickets);
-        Self { device, marks, known, ahead_ms: 0 }
+        Self { device, marks, known, clock: DeviceClock::default() }
     }
 
     /// The device's name.
@@ -83,7 +89,7 @@ impl Live {
         if batch.through <= known {
             return;
         }
-        self.ahead_ms = batch.sent_at.as_millis() - batch.received_at.as_millis();
+        self.clock.heard(batch.sent_at, batch.clock, batch.received_at);
         let mut seq = batch.first;
         for payload in &batch.records {
             if seq > known && !payload.is_empty() {
@@ -91,7 +97,11 @@ impl Live {
                     Ok(observations) => {
                         for mut observation in observations {
                             // Nothing is seen after it was sent; a clock that says so would make what follows look old.
-                            observation.observed_at = observation.observed_at.min(batch.sent_at);
+                            let corrected = |at: Timestamp| self.clock.corrected(at.min(batch.sent_at));
+                            observation.observed_at = corrected(observation.observed_at);
+                            if let Body::Diagnostic(report) = &mut observation.body {
+                                report.finished_at = corrected(report.finished_at);
+                            }
                             self.take(knowledge, observation, batch.received_at, draft);
                         }
                     }
@@ -111,11 +121,35 @@ impl Live {
                     seq,
                     received_at: batch.received_at,
                     payload: payload.clone(),
+                    clock_suspect: self.clock.is_suspect(),
                 });
             }
             seq = seq.next();
         }
+        self.say_offset(knowledge, batch.received_at, draft);
         self.move_mark(batch.epoch, mark, batch.through, draft);
+    }
+
+    /// Tells the rules how far the device's clock is off.
+    fn say_offset(&mut self, knowledge: &KnowledgeSet, received_at: Timestamp, draft: &mut Draft) {
+        let (component, metric) = (Component::only(ComponentKind::Os), semconv::TIME_OFFSET);
+        let attributes = Attributes::none().with(attribute::REFERENCE, "collector");
+        let series = SeriesKey {
+            component: component.clone(),
+            metric: metric.to_owned(),
+            attributes: attributes.clone(),
+        };
+        let is_followed = self.known.state.samples.contains_key(&series);
+        if let Some(value) = self.clock.offset_to_say(received_at, is_followed) {
+            let body = Body::Sample { metric: metric.into(), attributes, value };
+            let observed_at = self.engine_time(received_at);
+            self.take(knowledge, Observation { component, observed_at, body }, received_at, draft);
+        }
+    }
+
+    /// The collector's time `now` in the time of the device's observations.
+    fn engine_time(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(now.as_millis().saturating_add(self.clock.ahead_ms()))
     }
 
     fn move_mark(
@@ -150,7 +184,7 @@ impl Live {
             draft.plan.facts = Some(self.device.facts.clone());
         }
         draft.state_changed = true;
-        if let Some(latest) = latest_of(&observation) {
+        if let Some(latest) = latest_of(&observation, self.clock.is_suspect()) {
             let key = (latest.component.clone(), latest.name.clone(), latest.series.clone());
             draft.latest.insert(key, latest);
         }
@@ -174,16 +208,16 @@ impl Live {
 
     /// Lets time pass.
     pub(crate) fn pass_time(&mut self, knowledge: &KnowledgeSet, now: Timestamp, draft: &mut Draft) {
-        let device_now = Timestamp::from_millis(now.as_millis() + self.ahead_ms);
         let before = draft.news.transitions.len();
-        self.known.pass_time(knowledge, device_now, &mut draft.news);
+        self.known.pass_time(knowledge, self.engine_time(now), &mut draft.news);
         draft.state_changed |= draft.news.transitions.len() > before;
     }
 
     /// When time passing means something next, by the collector's clock.
     pub(crate) fn deadline(&self, knowledge: &KnowledgeSet) -> Option<Timestamp> {
         let findings = self.known.next_deadline(knowledge);
-        let findings = findings.map(|at| Timestamp::from_millis(at.as_millis() - self.ahead_ms));
+        let findings =
+            findings.map(|at| Timestamp::from_millis(at.as_millis().saturating_sub(self.clock.ahead_ms())));
         [findings, self.known.next_expiry()].into_iter().flatten().min()
     }
 
@@ -220,7 +254,7 @@ impl Live {
     }
 }
 
-fn latest_of(observation: &Observation) -> Option<LatestValue> {
+fn latest_of(observation: &Observation, clock_suspect: bool) -> Option<LatestValue> {
     let (name, series, content) = match &observation.body {
         Body::Sample { metric, attributes, value } => (
             metric.to_string(),
@@ -258,5 +292,6 @@ fn latest_of(observation: &Observation) -> Option<LatestValue> {
         series,
         observed_at: observation.observed_at,
         content,
+        clock_suspect,
     })
 }

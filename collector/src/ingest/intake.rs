@@ -32,6 +32,8 @@ struct Slice {
     bytes: usize,
     received_at: Timestamp,
     sent_at: Timestamp,
+    /// What the device's clock said when it was sent.
+    clock: Timestamp,
     lane: Lane,
 }
 
@@ -121,8 +123,14 @@ impl Intake {
         if self.held >= limits::HELD_BYTES { None } else { Some(self.standing().owes_for) }
     }
 
-    /// Takes the new records of a batch. The quota is charged here.
-    pub(super) fn take(&mut self, batch: Batch, skip: usize, first_new: SequenceNumber, sent_at: Timestamp) {
+    /// Takes the new records of a batch, with what both clocks of the device said. The quota is charged here.
+    pub(super) fn take(
+        &mut self,
+        batch: Batch,
+        skip: usize,
+        first_new: SequenceNumber,
+        (sent_at, clock): (Timestamp, Timestamp),
+    ) {
         let (epoch, received_at) = (batch.epoch, self.ingest.now());
         let is_newest = self.newest_epoch == Some(epoch);
         let mut records = batch.records.into_iter().skip(skip).peekable();
@@ -137,6 +145,7 @@ impl Intake {
                 bytes: 0,
                 received_at,
                 sent_at,
+                clock,
                 lane: Lane::Backlog,
             };
             while let Some(record) = records.next_if(|record| {
@@ -188,6 +197,7 @@ impl Intake {
                     records: slice.records,
                     received_at: slice.received_at,
                     sent_at: slice.sent_at,
+                    clock: slice.clock,
                     reply,
                 };
                 if !self.ingest.hand_over(slice.lane, work).await {

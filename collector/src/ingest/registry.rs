@@ -24,6 +24,8 @@ pub(crate) enum Notice {
 pub(crate) enum EndReason {
     /// The device's identity was withdrawn.
     Revoked,
+    /// Two machines use the device's identity; a person sorts it out.
+    Quarantined,
     /// A newer stream of the device took over.
     Superseded,
     /// The collector stops.
@@ -68,7 +70,9 @@ impl Registry {
 
     /// Tells a device's session, if it has one.
     pub(crate) fn tell(&self, device: &DeviceId, notice: Notice) {
-        if sabotage::is(sabotage::REVOKE_NOT_BROADCAST) && notice == Notice::End(EndReason::Revoked) {
+        if sabotage::is(sabotage::REVOKE_NOT_BROADCAST)
+            && matches!(notice, Notice::End(EndReason::Revoked | EndReason::Quarantined))
+        {
             return;
         }
         if let Some((_, session)) = self.streams().open.get(device) {

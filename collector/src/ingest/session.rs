@@ -1,6 +1,7 @@
 //! One stream of one device: speaks the delivery protocol, asks for tests, hands batches to the worker and acks what
 //! was committed.
 
+use super::ending::{Ending, busy, end, expired, protocol, quarantined, refused};
 use super::identity;
 use super::intake::{Done, Intake};
 use super::listener::Peer;
@@ -14,7 +15,7 @@ use firstline_collector_core::lineage::Place;
 use firstline_collector_store::StoreError;
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::sabotage;
-use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver, Refusal};
+use firstline_delivery::{Ack, Batch, BatchVerdict, EpochMark, EpochOffer, Hello, Receiver};
 use firstline_model::{DeviceId, Epoch, Invalid, Presence, SequenceNumber, Timestamp};
 use firstline_proto::convert::diagnostic_to_wire;
 use firstline_proto::v1::session_server::Session;
@@ -29,8 +30,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// How long an agent may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// How long an agent is asked to wait when the collector cannot store.
-const BUSY_RETRY: Duration = Duration::from_secs(2);
 /// How long a stream sleeps when nothing is due.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 3600);
 
@@ -89,8 +88,12 @@ impl Session for Sessions {
         let Some(mut known) = known else {
             return Err(Status::unauthenticated("this device is not known here; enroll again"));
         };
-        if known.status != DeviceStatus::Active {
-            return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
+        match known.status {
+            DeviceStatus::Active => {}
+            DeviceStatus::Quarantined => return Ok(turned_away(&device)),
+            DeviceStatus::Revoked | DeviceStatus::Retired => {
+                return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
+            }
         }
         let unavailable = |error: StoreError| {
             tracing::warn!(error = %error, "a device's identity cannot be looked up");
@@ -134,14 +137,6 @@ struct Running {
     renew_at: Option<Timestamp>,
 }
 
-/// How a stream ended.
-enum Ending {
-    /// The agent said goodbye, or the connection went away.
-    Gone(Presence),
-    /// The agent is told why.
-    Refused(v1::Refusal),
-}
-
 impl Running {
     async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
         let (hello, place) = match self.hear(&mut incoming).await {
@@ -182,6 +177,7 @@ impl Running {
     async fn standing(&self) -> Result<(), Ending> {
         match self.ingest.store.device(&self.device).await {
             Ok(Some(known)) if known.status == DeviceStatus::Active => Ok(()),
+            Ok(Some(known)) if known.status == DeviceStatus::Quarantined => Err(end(EndReason::Quarantined)),
             Ok(Some(_) | None) => Err(end(EndReason::Revoked)),
             Err(error) => {
                 tracing::warn!(device = %self.device, error = %error, "a device cannot be looked up");
@@ -221,7 +217,7 @@ impl Running {
             Ok(identity::Traced::Late) => {
                 return Err(busy("this hello does not follow on the ones before it; come again"));
             }
-            Ok(identity::Traced::Forked) => return Err(end(EndReason::Revoked)),
+            Ok(identity::Traced::Forked) => return Err(end(EndReason::Quarantined)),
             Err(error) => {
                 tracing::warn!(device = %self.device, error = %error, "a lineage cannot be kept");
                 return Err(busy("the collector cannot keep where this stream stands"));
@@ -430,17 +426,19 @@ impl Running {
         match message.message {
             Some(v1::agent_message::Message::Batch(batch)) => {
                 let sent_at = Timestamp::from_millis(batch.sent_at_ms);
+                let clock =
+                    if batch.clock_ms == 0 { sent_at } else { Timestamp::from_millis(batch.clock_ms) };
                 let epoch = Epoch::from_bytes(&batch.epoch).map_err(|error| protocol(&error.to_string()))?;
                 let batch = Batch { epoch, first: SequenceNumber(batch.first_seq), records: batch.records };
                 match receiver.handle_batch(&batch) {
                     BatchVerdict::Apply { skip, first_new, .. } => {
-                        intake.take(batch, skip, first_new, sent_at);
+                        intake.take(batch, skip, first_new, (sent_at, clock));
                         Ok(())
                     }
                     BatchVerdict::Duplicate { .. } => {
                         if sabotage::is(sabotage::NO_DEDUPE_KEY) {
                             let first = batch.first;
-                            intake.take(batch, 0, first, sent_at);
+                            intake.take(batch, 0, first, (sent_at, clock));
                         }
                         Ok(())
                     }
@@ -505,6 +503,16 @@ impl Running {
     }
 }
 
+/// The answer to a device in quarantine: a stream that says so, because its agent comes back by itself until it is released.
+fn turned_away(device: &DeviceId) -> Response<ReceiverStream<Result<v1::CollectorMessage, Status>>> {
+    tracing::info!(device = %device, "a device in quarantine is turned away");
+    let (outgoing, messages) = mpsc::channel(1);
+    let refusal = v1::collector_message::Message::Refusal(quarantined());
+    // The channel has room for its one message.
+    let _ = outgoing.try_send(Ok(v1::CollectorMessage { message: Some(refusal) }));
+    Response::new(ReceiverStream::new(messages))
+}
+
 fn read_hello(hello: &v1::Hello) -> Result<Hello, Invalid> {
     let offer = |offer: &v1::EpochOffer| {
         Ok(EpochOffer {
@@ -514,48 +522,4 @@ fn read_hello(hello: &v1::Hello) -> Result<Hello, Invalid> {
         })
     };
     Ok(Hello { epochs: hello.epochs.iter().map(offer).collect::<Result<_, _>>()? })
-}
-
-fn protocol(text: &str) -> Ending {
-    Ending::Refused(v1::Refusal {
-        reason: v1::RefusalReason::Protocol.into(),
-        text: text.to_owned(),
-        retry_after_s: 0,
-    })
-}
-
-fn refused(refusal: &Refusal) -> Ending {
-    protocol(&refusal.to_string())
-}
-
-fn busy(text: &str) -> Ending {
-    Ending::Refused(v1::Refusal {
-        reason: v1::RefusalReason::Busy.into(),
-        text: text.to_owned(),
-        retry_after_s: u32::try_from(BUSY_RETRY.as_secs()).unwrap_or(1),
-    })
-}
-
-fn expired() -> Ending {
-    Ending::Refused(v1::Refusal {
-        reason: v1::RefusalReason::Expired.into(),
-        text: "this device's certificate has expired; it can be renewed".to_owned(),
-        retry_after_s: 0,
-    })
-}
-
-fn end(reason: EndReason) -> Ending {
-    match reason {
-        EndReason::Revoked => Ending::Refused(v1::Refusal {
-            reason: v1::RefusalReason::Revoked.into(),
-            text: "this device's identity was withdrawn".to_owned(),
-            retry_after_s: 3600,
-        }),
-        EndReason::Superseded => Ending::Refused(v1::Refusal {
-            reason: v1::RefusalReason::Superseded.into(),
-            text: "a newer stream of this device took over".to_owned(),
-            retry_after_s: 0,
-        }),
-        EndReason::Stopping => busy("the collector stops"),
-    }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Work {
         records: Vec<Vec<u8>>,
         received_at: Timestamp,
         sent_at: Timestamp,
+        /// What the device's clock said when it was sent.
+        clock: Timestamp,
         reply: Reply,
     },
     /// A stream began or ended.
@@ -257,8 +259,18 @@ impl Worker {
         let mut todo: BTreeMap<DeviceId, Todo> = BTreeMap::new();
         for work in group {
             match work {
-                Work::Batch { device, epoch, first, through, records, received_at, sent_at, reply } => {
-                    let incoming = Incoming { epoch, first, through, records, received_at, sent_at };
+                Work::Batch {
+                    device,
+                    epoch,
+                    first,
+                    through,
+                    records,
+                    received_at,
+                    sent_at,
+                    clock,
+                    reply,
+                } => {
+                    let incoming = Incoming { epoch, first, through, records, received_at, sent_at, clock };
                     todo.entry(device).or_default().batches.push((incoming, reply));
                 }
                 Work::Presence { device, presence, agent_version } => {

@@ -61,6 +61,8 @@ pub struct NewRecord {
     pub received_at: Timestamp,
     /// The encoded record, as it was on the wire.
     pub payload: Vec<u8>,
+    /// The device's clock was off by more than five minutes when it was sent.
+    pub clock_suspect: bool,
 }
 
 /// A high-water mark that moves.

@@ -165,6 +165,8 @@ pub struct LatestValue {
     pub observed_at: Timestamp,
     /// What.
     pub content: LatestContent,
+    /// The device's clock was off by more than five minutes when it was sent; the time is a corrected one.
+    pub clock_suspect: bool,
 }
 
 /// See [`LatestValue`].

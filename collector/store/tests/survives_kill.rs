@@ -33,6 +33,7 @@ fn step(device: &DeviceId, seq: u64) -> CommitPlan {
                 seq: SequenceNumber(seq),
                 received_at: NOW,
                 payload: seq.to_le_bytes().repeat(100),
+                clock_suspect: false,
             }],
             marks: vec![NewMark {
                 epoch: EPOCH,

@@ -132,6 +132,8 @@ metrics! {
     AGENT_CPU_TIME = "process.cpu.time", "s", cumulative;
     /// 1 while two machines use one device's identity, else 0; observed by the collector.
     AGENT_IDENTITY_CONFLICT = "endpoint.agent.identity.conflict", "1";
+    /// How long a certificate of the collector itself is still good; observed by the collector.
+    COLLECTOR_CERTIFICATE_TIME_TO_EXPIRY = "endpoint.collector.certificate.time_to_expiry", "s";
     /// Resident memory of a process.
     PROCESS_MEMORY_USAGE = "process.memory.usage", "By";
     /// How long a probe ran; `probe`, `outcome`.
@@ -279,6 +281,7 @@ pub mod attribute {
     pub const PROBE: &str = "probe";
     pub const OUTCOME: &str = "outcome";
     pub const CHECK: &str = "check";
+    pub const REFERENCE: &str = "reference";
 }
 
 /// Attributes that hold the present state of a series instead of naming another series: a sample with another value

@@ -891,9 +891,13 @@ pub struct Batch {
     /// Each is an encoded `Record`; decoded one by one, so that a damaged one costs only itself.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub records: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-    /// The device's clock when this was sent.
+    /// When this was sent, in the time of the observations: the agent's steady time, which goes on evenly when the clock of
+    /// the device jumps and may be off from it.
     #[prost(sint64, tag = "4")]
     pub sent_at_ms: i64,
+    /// What the device's clock said then; 0: the same.
+    #[prost(sint64, tag = "5")]
+    pub clock_ms: i64,
 }
 /// The stream is about to end and the agent knows why.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

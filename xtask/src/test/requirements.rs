@@ -22,6 +22,7 @@ const PACKAGES: &[Package] = &[
     Package::program("python3", "python3", "the oracle's checker, which shares no code with the product"),
     Package::program("chromium", "chromium", "pages in a real browser"),
     Package::program("systemd", "systemd-analyze", "the score of what the services may do"),
+    Package::program("faketime", "faketime", "clocks that are off by years and jump"),
     Package::program("strace", "strace", "the proof that the agent starts and opens only what it says"),
 ];
 

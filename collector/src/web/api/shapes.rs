@@ -112,6 +112,8 @@ pub(in crate::web) struct LatestJson {
     unavailable: Option<String>,
     /// More about that.
     detail: Option<String>,
+    /// The device's clock was off by more than five minutes; `observed_at` is by the collector's clock.
+    clock_suspect: bool,
 }
 
 impl From<&LatestValue> for LatestJson {
@@ -125,6 +127,7 @@ impl From<&LatestValue> for LatestJson {
             document: None,
             unavailable: None,
             detail: None,
+            clock_suspect: latest.clock_suspect,
         };
         match &latest.content {
             LatestContent::Sample { value, attributes: all } => {

@@ -53,6 +53,8 @@ struct ValueRow {
     missing: bool,
     detail: Shown,
     age: String,
+    /// The device's clock was wrong, and the age is by the collector's.
+    clock_suspect: bool,
     lines: Vec<(Shown, Shown)>,
 }
 
@@ -209,6 +211,7 @@ impl ValueRow {
             missing: false,
             detail: Shown::default(),
             age: units::ago(latest.observed_at, now),
+            clock_suspect: latest.clock_suspect,
             lines: Vec::new(),
         };
         match &latest.content {

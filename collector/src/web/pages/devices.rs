@@ -10,7 +10,9 @@ use crate::web::units;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
+use firstline_collector_core::expiry;
 use firstline_collector_store::record::{Device, DeviceFilter, DeviceStatus, Page, TicketFilter};
+use firstline_model::RuleCode;
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -21,6 +23,8 @@ struct DevicesPage {
     text: Shown,
     filtered: bool,
     rows: Vec<DeviceRow>,
+    /// Open tickets about the collector's own certificates: key and title.
+    certificates: Vec<(String, Shown)>,
     next: Option<String>,
 }
 
@@ -79,12 +83,21 @@ pub(in crate::web) async fn list(
             )
         });
     }
+    let mut certificates = Vec::new();
+    // They are about the whole fleet, so whoever sees one site only is not told.
+    if caller.site_to_list(None) == Some(None) {
+        let rule = RuleCode::new(expiry::RULE).ok();
+        let open = TicketFilter { states: api::open_states(), rule, ..TicketFilter::default() };
+        let found = web.store().tickets(&open, &Page { limit: 10, after: None }).await?.rows;
+        certificates.extend(found.iter().map(|ticket| (ticket.id.to_string(), Shown::line(&ticket.title))));
+    }
     let page = DevicesPage {
         frame: Frame::of(&caller, "devices", "Devices"),
         site: Shown::line(&site.unwrap_or_default()),
         text: Shown::line(&text.unwrap_or_default()),
         filtered,
         rows,
+        certificates,
         next,
     };
     render(StatusCode::OK, &page)

@@ -390,6 +390,7 @@ fn latest(component: &Component, text: &str, now: Timestamp) -> Vec<LatestValue>
         series: Attributes::none(),
         observed_at: now,
         content,
+        clock_suspect: name == "volume",
     };
     vec![
         one(

@@ -108,6 +108,7 @@ pub(crate) fn record(seq: u64) -> NewRecord {
         seq: SequenceNumber(seq),
         received_at: at(i64::try_from(seq).unwrap()),
         payload: seq.to_le_bytes().to_vec(),
+        clock_suspect: seq.is_multiple_of(2),
     }
 }
 
@@ -284,6 +285,7 @@ pub(crate) fn latest(part: &str, name: &str, content: LatestContent) -> LatestVa
         series: Attributes::none().with("direction", "read"),
         observed_at: at(4),
         content,
+        clock_suspect: part == "memory/0",
     }
 }
 

@@ -107,7 +107,8 @@ fn list(connection: &Connection, filter: &DeviceFilter, page: &Page) -> Result<P
 
 fn latest(connection: &Connection, id: &DeviceId) -> Result<Vec<LatestValue>, Failure> {
     let statement = connection.prepare_cached(
-        "SELECT component_kind, component_id, name, series, observed_at, content FROM latest WHERE device = ?1",
+        "SELECT component_kind, component_id, name, series, observed_at, content, clock_suspect
+         FROM latest WHERE device = ?1",
     )?;
     collect(statement, [id.as_str()], |row| {
         let kind: String = row.get(0)?;
@@ -118,6 +119,7 @@ fn latest(connection: &Connection, id: &DeviceId) -> Result<Vec<LatestValue>, Fa
             series: row::decode::<StoredAttributes>("latest", id, &series)?,
             observed_at: row.get::<_, At>(4)?.0,
             content: row::decode::<StoredContent>("latest", id, &content)?,
+            clock_suspect: row.get(6)?,
         })
     })
 }

@@ -271,8 +271,8 @@ fn insert_records(connection: &Connection, device: &DeviceId, records: &[NewReco
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO record (device, epoch, seq, received_at, payload) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO record (device, epoch, seq, received_at, payload, clock_suspect)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
     )?;
     let mut new = 0;
     for record in records {
@@ -282,7 +282,8 @@ fn insert_records(connection: &Connection, device: &DeviceId, records: &[NewReco
             EpochBytes(record.epoch),
             seq,
             At(record.received_at),
-            record.payload
+            record.payload,
+            record.clock_suspect
         ])?;
     }
     count_records(connection, integer("records", new as u64)?)
@@ -320,10 +321,11 @@ fn write_finding(connection: &Connection, device: &DeviceId, finding: &Finding) 
 fn write_latest(connection: &Connection, device: &DeviceId, value: &LatestValue) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "INSERT INTO latest (device, component_kind, component_id, name, series, observed_at, content)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO latest (device, component_kind, component_id, name, series, observed_at, content, clock_suspect)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (device, component_kind, component_id, name, series)
-             DO UPDATE SET observed_at = excluded.observed_at, content = excluded.content",
+             DO UPDATE SET observed_at = excluded.observed_at, content = excluded.content,
+                 clock_suspect = excluded.clock_suspect",
         )?
         .execute(params![
             device.as_str(),
@@ -332,7 +334,8 @@ fn write_latest(connection: &Connection, device: &DeviceId, value: &LatestValue)
             value.name,
             row::encode::<StoredAttributes>(&value.series)?,
             At(value.observed_at),
-            row::encode::<StoredContent>(&value.content)?
+            row::encode::<StoredContent>(&value.content)?,
+            value.clock_suspect
         ])?;
     Ok(())
 }

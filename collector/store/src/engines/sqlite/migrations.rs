@@ -19,6 +19,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "device_identity",
         sql: include_str!("../../../migrations/sqlite/0002_device_identity.sql"),
     },
+    Migration {
+        version: 3,
+        name: "clock_suspect",
+        sql: include_str!("../../../migrations/sqlite/0003_clock_suspect.sql"),
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -66,7 +66,13 @@ fn step(device: &DeviceId, seq: u64, size: usize) -> CommitPlan {
     let before = (seq.0 > 1).then(|| SequenceNumber(seq.0 - 1));
     CommitPlan {
         devices: vec![DevicePlan {
-            records: vec![NewRecord { epoch, seq, received_at: NOW, payload: vec![0xA5; size] }],
+            records: vec![NewRecord {
+                epoch,
+                seq,
+                received_at: NOW,
+                payload: vec![0xA5; size],
+                clock_suspect: false,
+            }],
             marks: vec![NewMark { epoch, before, through: seq }],
             ..DevicePlan::unchanged(device.clone())
         }],
