@@ -7,10 +7,10 @@
 #[cfg(target_os = "linux")]
 #[path = "wifi/linux.rs"]
 mod imp;
-mod message;
 #[cfg(not(target_os = "linux"))]
 #[path = "wifi/other.rs"]
 mod imp;
+mod message;
 
 use crate::{Context, Descriptor, Due, Probe, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
@@ -71,7 +71,8 @@ impl Probe for Wifi {
 
     fn collect(&mut self, context: &Context, sink: &mut Sink) {
         let slow = self.slow.is_due(context.now);
-        let looks = if context.root.is_system() { imp::looks(&context.root) } else { captured(&context.root) };
+        let looks =
+            if context.root.is_system() { imp::looks(&context.root) } else { captured(&context.root) };
         match looks {
             Ok(looks) => {
                 for look in looks.into_iter().take(MAX_INTERFACES) {
@@ -182,7 +183,8 @@ mod tests {
     fn events(before: &Look, now: &Look) -> Vec<String> {
         let mut sink = Sink::new(Timestamp::from_millis(0));
         report(before, now, &mut sink);
-        let name = |body: Body| if let Body::Event { name, .. } = body { Some(name.into_owned()) } else { None };
+        let name =
+            |body: Body| if let Body::Event { name, .. } = body { Some(name.into_owned()) } else { None };
         sink.into_parts().0.into_iter().filter_map(|observation| name(observation.body)).collect()
     }
 

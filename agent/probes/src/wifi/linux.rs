@@ -11,7 +11,8 @@ pub(super) fn looks(root: &Root) -> Result<Vec<Look>, ProbeError> {
     if !interfaces.iter().any(|name| root.exists(&format!("/sys/class/net/{name}/phy80211"))) {
         return Err(no_radio());
     }
-    let ask = |request: &[u8], read: &mut dyn FnMut(&[u8]) -> Progress| dump(Protocol::Generic, request, read);
+    let ask =
+        |request: &[u8], read: &mut dyn FnMut(&[u8]) -> Progress| dump(Protocol::Generic, request, read);
     let mut family = None;
     ask(&message::family_request(), &mut |datagram| message::read_family(datagram, &mut family))?;
     let family =
