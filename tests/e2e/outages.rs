@@ -243,7 +243,7 @@ fn f15_what_a_connection_holds_is_bounded_and_dies_with_the_collector_without_lo
     drop(lock);
     collector.start();
     let _ = address.send(collector.agents());
-    until("everything is delivered", seconds(120), || {
+    until("everything is delivered", seconds(240), || {
         keepers.iter().all(|keeper| keeper.waiting() == 0).then_some(())
     });
     for (name, keeper) in names.iter().zip(&keepers) {
