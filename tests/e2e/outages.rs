@@ -41,7 +41,8 @@ fn behind_a_link(collector: &mut Collector) -> (Link, Agent) {
 
 /// How long until the agent says, after `begun`, that it has no stream.
 fn noticed(agent: &Agent, begun: Instant, lines_before: usize) -> Duration {
-    let lost = |line: &String| line.contains("no stream to the collector") || line.contains("stream is closed");
+    let lost =
+        |line: &String| line.contains("no stream to the collector") || line.contains("stream is closed");
     until("the agent notices", NOTICED + seconds(10), || {
         agent.log().lines().iter().skip(lines_before).any(lost).then_some(())
     });
@@ -70,7 +71,8 @@ fn f11_a_network_that_loses_a_third_and_is_narrow_delays_and_loses_nothing() {
     let lost = office.lost();
     figure("f11.lost", lost, "packets");
     assert!(lost >= 20, "the network was not bad: {lost} packets lost");
-    let opened = agent.log().lines().iter().filter(|line| line.contains("stream to the collector is open")).count();
+    let opened =
+        agent.log().lines().iter().filter(|line| line.contains("stream to the collector is open")).count();
     figure("f11.streams", opened, "count");
     assert!(opened <= 5, "{opened} streams: a bad network is no reason to come again and again");
 }
