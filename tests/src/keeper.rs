@@ -22,6 +22,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// How long an answer to a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// Records of an epoch, from this number on.
+type Portion = ([u8; 16], u64, Vec<Vec<u8>>);
+
 /// One epoch of a keeper's spool.
 #[derive(Debug, Default)]
 struct Kept {
@@ -235,7 +238,7 @@ impl Keeper {
 
     /// The next records of the epoch at this place, none when they are all sent or the credit is used up; `None` when there
     /// is no such epoch.
-    fn next_batch(&self, at: usize, credit: u64) -> Result<Option<([u8; 16], u64, Vec<Vec<u8>>)>> {
+    fn next_batch(&self, at: usize, credit: u64) -> Result<Option<Portion>> {
         let mut spool = self.lock();
         let in_flight: u64 = spool.epochs.iter().map(|kept| kept.sent - kept.acked).sum();
         let room = usize::try_from(credit.saturating_sub(in_flight))?.min(BATCH);
