@@ -7,7 +7,7 @@ mod evidence;
 mod words;
 
 use crate::diagnosis::diagnose;
-use crate::evaluate::{Transition, TransitionKind};
+use crate::evaluate::{Moment, Transition, TransitionKind};
 use crate::finding::{DeviceState, Finding, Phase};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
 use crate::present;
@@ -311,13 +311,14 @@ impl Desk<'_> {
     /// Weighs the causes anew and says so when the likely one changed.
     fn weigh(&mut self, ticket: &mut Ticket, entry: &KnowledgeEntry) {
         let context = self.context;
-        let diagnosis = diagnose(entry, &ticket.tested);
         let finding = ticket
             .component
             .as_ref()
             .and_then(|component| context.state.findings.get(&(entry.code.clone(), component.clone())));
         let Some(finding) = finding else { return };
         let subject = Subject::of_finding(context, finding);
+        let moment = Moment { state: context.state, component: subject.component, at: subject.at };
+        let diagnosis = diagnose(entry, &ticket.tested, moment);
         let tested = ticket.tested.clone();
         let fill = |text: &str| words::render(text, &subject, &tested);
         ticket.ruled_out = diagnosis

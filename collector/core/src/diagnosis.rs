@@ -1,11 +1,11 @@
-//! Which causes the tests of a ticket leave, support, or rule out.
+//! Which causes the tests of a ticket, and what was observed anyway, leave, support, or rule out.
 
-use crate::evaluate::value_matches;
-use crate::knowledge::{Cause, FactMatch, FactTest, KnowledgeEntry};
+use crate::evaluate::{Moment, holds_now, value_matches};
+use crate::knowledge::{Cause, Clue, FactMatch, FactTest, KnowledgeEntry, Observed};
 use crate::ticket::{RuledOut, TestResult, Tested};
-use firstline_model::{DiagnosticOutcome, Value};
+use firstline_model::{Component, DiagnosticOutcome, Value};
 
-/// What follows from the tests of a ticket.
+/// What follows from the tests of a ticket and from what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnosis {
     /// The causes that are excluded, each with the sentence that says why. Texts are the entry's, with placeholders.
@@ -14,17 +14,17 @@ pub struct Diagnosis {
     pub likely_cause: Option<String>,
 }
 
-/// Weighs the causes of an entry against test results.
+/// Weighs the causes of an entry against test results and against what is known of the device at a moment.
 ///
-/// A cause that a test supports and none rules out is the likely one. Without support it is the first that is not
+/// A cause that a clue supports and none rules out is the likely one. Without support it is the first that is not
 /// ruled out, but only once all tests have ended and at least one could tell something (or there are none to wait
 /// for). Of several runs of one diagnostic the newest counts. A test that could not tell supports nothing and
 /// rules nothing out.
-pub fn diagnose(entry: &KnowledgeEntry, tested: &[Tested]) -> Diagnosis {
+pub(crate) fn diagnose(entry: &KnowledgeEntry, tested: &[Tested], moment: Moment<'_>) -> Diagnosis {
     let mut ruled_out = Vec::new();
     let mut left: Vec<&Cause> = Vec::new();
     for cause in &entry.causes {
-        match cause.ruled_out_by.iter().find(|rule| all_hold(&rule.facts, tested)) {
+        match cause.ruled_out_by.iter().find(|rule| all_hold(&rule.facts, tested, moment)) {
             Some(rule) => {
                 ruled_out.push(RuledOut { cause: cause.text.clone(), because: rule.because.clone() })
             }
@@ -32,7 +32,7 @@ pub fn diagnose(entry: &KnowledgeEntry, tested: &[Tested]) -> Diagnosis {
         }
     }
     let supported =
-        left.iter().find(|cause| cause.supported_by.iter().any(|clause| all_hold(clause, tested)));
+        left.iter().find(|cause| cause.supported_by.iter().any(|clause| all_hold(clause, tested, moment)));
     let ended = tested.iter().all(|test| test.result.is_some());
     let told = tested.is_empty() || tested.iter().any(|test| told(test).is_some());
     let likely = supported.or_else(|| left.first().filter(|_| ended && told));
@@ -40,8 +40,21 @@ pub fn diagnose(entry: &KnowledgeEntry, tested: &[Tested]) -> Diagnosis {
 }
 
 /// An empty clause says nothing.
-fn all_hold(facts: &[FactTest], tested: &[Tested]) -> bool {
-    !facts.is_empty() && facts.iter().all(|fact| holds(fact, tested))
+fn all_hold(clues: &[Clue], tested: &[Tested], moment: Moment<'_>) -> bool {
+    let holds = |clue: &Clue| match clue {
+        Clue::Tested(fact) => holds(fact, tested),
+        Clue::Observed(observed) => is_observed(observed, moment),
+    };
+    !clues.is_empty() && clues.iter().all(holds)
+}
+
+/// Whether the condition holds of the finding's component, or of one of the kind that is named.
+fn is_observed(observed: &Observed, moment: Moment<'_>) -> bool {
+    let Some(kind) = observed.component else { return holds_now(&observed.condition, moment) };
+    let measured = moment.state.samples.keys().map(|key| &key.component);
+    let mut components: Vec<&Component> = measured.filter(|component| component.kind == kind).collect();
+    components.dedup();
+    components.into_iter().any(|component| holds_now(&observed.condition, Moment { component, ..moment }))
 }
 
 fn holds(fact: &FactTest, tested: &[Tested]) -> bool {

@@ -27,7 +27,7 @@ mod ingest;
 mod judge;
 mod relative;
 
-pub(crate) use condition::{Moment, matching, value_matches};
+pub(crate) use condition::{Moment, holds_now, matching, value_matches};
 
 use crate::finding::{DeviceState, Finding};
 use crate::knowledge::{DeviceTraits, KnowledgeSet};

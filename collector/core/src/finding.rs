@@ -150,6 +150,9 @@ pub struct DeviceState {
     pub away: Duration,
     /// Until when counters are not judged, because the device has just come back: waking up makes counters jump.
     pub quiet_until: Option<Timestamp>,
+    /// When each finding that is not over was judged last: nothing becomes due before that. Not stored, because after a
+    /// start looking once too often costs nothing.
+    pub judged: BTreeMap<(RuleCode, Component), Timestamp>,
 }
 
 impl DeviceState {

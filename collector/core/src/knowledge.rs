@@ -277,9 +277,9 @@ pub struct Cause {
     pub id: String,
     /// One sentence for the ticket, with placeholders.
     pub text: String,
-    /// Test results that speak for it; all of one clause must hold. Several clauses: one is enough.
-    pub supported_by: Vec<Vec<FactTest>>,
-    /// Test results that exclude it; the sentence says why in the ticket.
+    /// Clues that speak for it; all of one clause must hold. Several clauses: one is enough.
+    pub supported_by: Vec<Vec<Clue>>,
+    /// Clues that exclude it; the sentence says why in the ticket.
     pub ruled_out_by: Vec<RuleOut>,
 }
 
@@ -287,9 +287,28 @@ pub struct Cause {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleOut {
     /// All of these must hold.
-    pub facts: Vec<FactTest>,
+    pub facts: Vec<Clue>,
     /// The sentence for the ticket: "The gateway answered in 1 ms".
     pub because: String,
+}
+
+/// What a cause is judged by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Clue {
+    /// A result of a diagnostic.
+    Tested(FactTest),
+    /// What the device has observed anyway.
+    Observed(Observed),
+}
+
+/// A condition on what is remembered of a device, as the levels of a rule have them. Only what some rule looks at is
+/// remembered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// It must hold of one component of this kind; of the finding's own without.
+    pub component: Option<ComponentKind>,
+    /// The condition.
+    pub condition: Condition,
 }
 
 /// A test on a result of a diagnostic, or on its outcome.

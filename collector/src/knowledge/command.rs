@@ -273,7 +273,7 @@ fn print_entry(loaded: &Loaded, entry: &KnowledgeEntry, out: &mut dyn Write) -> 
     section("Tests", entry.tests.iter().map(|test| test.diagnostic.clone()), out)?;
     let causes = entry.causes.iter().map(|cause| {
         let outs = cause.ruled_out_by.iter().map(|out| {
-            let facts: Vec<String> = out.facts.iter().map(describe::fact).collect();
+            let facts: Vec<String> = out.facts.iter().map(describe::clue).collect();
             format!("\n      not when {}: {}", facts.join(" and "), out.because)
         });
         format!("{}{}", cause.text, outs.collect::<String>())

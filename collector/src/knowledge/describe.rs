@@ -1,7 +1,7 @@
 //! Says in words when an entry is a finding, for the command line and for pages.
 
 use firstline_collector_core::knowledge::{
-    Compare, Condition, FactMatch, FactTest, KnowledgeEntry, Level, Reference, SeriesMatch, TextMatch,
+    Clue, Compare, Condition, FactMatch, FactTest, KnowledgeEntry, Level, Reference, SeriesMatch, TextMatch,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -129,8 +129,18 @@ pub(crate) fn clears(level: &Level, latched: bool) -> String {
     format!("{what}, for {}", duration(level.clear_hold))
 }
 
-/// A test on a result of a diagnostic, in one line.
-pub(crate) fn fact(test: &FactTest) -> String {
+/// What a cause is judged by, in one line.
+pub(crate) fn clue(clue: &Clue) -> String {
+    match clue {
+        Clue::Tested(test) => fact(test),
+        Clue::Observed(observed) => match observed.component {
+            Some(kind) => format!("{} (of a {kind})", condition(&observed.condition)),
+            None => condition(&observed.condition),
+        },
+    }
+}
+
+fn fact(test: &FactTest) -> String {
     let of = if test.path.is_empty() { "outcome".to_owned() } else { test.path.join(".") };
     let is = match &test.is {
         FactMatch::Number(compare, level) => format!("{} {level}", compared(*compare)),
@@ -162,11 +172,11 @@ pub(crate) fn entry(entry: &KnowledgeEntry) -> Value {
         .iter()
         .map(|cause| {
             let supported: Vec<Vec<String>> =
-                cause.supported_by.iter().map(|clause| clause.iter().map(fact).collect()).collect();
+                cause.supported_by.iter().map(|clause| clause.iter().map(clue).collect()).collect();
             let ruled_out: Vec<Value> = cause
                 .ruled_out_by
                 .iter()
-                .map(|out| json!({"when": out.facts.iter().map(fact).collect::<Vec<_>>(), "because": out.because}))
+                .map(|out| json!({"when": out.facts.iter().map(clue).collect::<Vec<_>>(), "because": out.because}))
                 .collect();
             json!({"id": cause.id, "text": cause.text, "supported_by": supported, "ruled_out_by": ruled_out})
         })

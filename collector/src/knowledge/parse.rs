@@ -106,7 +106,7 @@ fn entry(document: &Table, problems: &mut Problems) -> Option<Parsed> {
     let words = text::words(document, problems);
     text::placeholders(document, &words, problems);
     let tests = text::tests(document, problems);
-    let causes = text::causes(document, &tests, problems);
+    let causes = text::causes(document, &tests, condition::Reader { custom }, problems);
     let steps = text::steps(document, problems);
     let article = text::article(document, problems);
     let examples = example::examples(document, custom, problems);

@@ -2,7 +2,9 @@
 
 use super::{DeskContext, DeskOutcome, decide, expire};
 use crate::fixture::*;
-use crate::knowledge::{Article, Cause, Compare, FactMatch, FactTest, KnowledgeEntry, RuleOut, TestToRun};
+use crate::knowledge::{
+    Article, Cause, Clue, Compare, FactMatch, FactTest, KnowledgeEntry, RuleOut, TestToRun,
+};
 use crate::sla::Calendar;
 use crate::ticket::{Actor, Change, Effect, Ticket, TicketInput, TicketState, TimelineEntry, apply};
 use firstline_model::{
@@ -107,10 +109,12 @@ fn worked() -> KnowledgeEntry {
     rule.steps = vec!["Empty the bin of {component.id} at {site}".to_owned()];
     rule.tests = vec![TestToRun { diagnostic: "largest_directories".to_owned(), subject_is_component: true }];
     rule.article = Some(Article { title: "Full drives".to_owned(), url: None, body: None });
-    let grew = |is: bool| FactTest {
-        diagnostic: "largest_directories".to_owned(),
-        path: vec!["grew".to_owned()],
-        is: FactMatch::Bool(is),
+    let grew = |is: bool| {
+        Clue::Tested(FactTest {
+            diagnostic: "largest_directories".to_owned(),
+            path: vec!["grew".to_owned()],
+            is: FactMatch::Bool(is),
+        })
     };
     rule.causes = vec![
         Cause {

@@ -68,6 +68,12 @@ pub(crate) struct Moment<'a> {
     pub(crate) at: Timestamp,
 }
 
+/// Whether a condition holds, by samples that speak for the moment.
+pub(crate) fn holds_now(condition: &Condition, moment: Moment<'_>) -> bool {
+    let verdict = evaluate(condition, moment);
+    verdict.truth == Truth::True && verdict.fresh_until >= moment.state.powered(moment.at)
+}
+
 /// Evaluates `condition`.
 pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
     match condition {

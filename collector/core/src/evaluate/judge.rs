@@ -43,8 +43,23 @@ impl Judge<'_> {
         let first = self.out.len();
         for rule in rules {
             self.judge(state, rule, component, at);
+            for sibling in self.siblings(state, rule, component) {
+                self.judge(state, rule, &sibling, at);
+            }
         }
         self.uncover(state, first, at);
+    }
+
+    /// The other components whose findings of this rule are under way, when the rule asks for every component: an
+    /// interface that comes up ends what was pending on another one.
+    fn siblings(&self, state: &DeviceState, rule: &RuleCode, component: &Component) -> Vec<Component> {
+        if state.findings.is_empty() || !self.knowledge.index().asks_all_components(rule) {
+            return Vec::new();
+        }
+        let under_way = state.findings.values().filter(|finding| {
+            finding.rule == *rule && finding.component != *component && finding.phase != Phase::Cleared
+        });
+        under_way.map(|finding| finding.component.clone()).collect()
     }
 
     /// Settles the deadlines of these rules that passed before `at`.
@@ -60,8 +75,10 @@ impl Judge<'_> {
         }
         let first = self.out.len();
         for rule in rules {
-            let key = (rule.clone(), component.clone());
-            while self.settle_one(state, &key, at, Until::Before) {}
+            for concerned in [vec![component.clone()], self.siblings(state, rule, component)].concat() {
+                let key = (rule.clone(), concerned);
+                while self.settle_one(state, &key, at, Until::Before) {}
+            }
         }
         self.uncover(state, first, at);
     }
@@ -189,6 +206,11 @@ impl Judge<'_> {
             Phase::Firing | Phase::Clearing => {
                 self.stand(entry, state, &mut finding, &verdicts, reached, &recovery, at);
             }
+        }
+        if finding.phase == Phase::Cleared {
+            state.judged.remove(&key);
+        } else {
+            state.judged.insert(key.clone(), at);
         }
         state.findings.insert(key, finding);
     }
@@ -343,7 +365,10 @@ pub(crate) fn deadline(
         return None;
     }
     let entry = knowledge.entry_for(&finding.rule, device).filter(|entry| entry.enabled)?;
-    let last = last_change(state, finding);
+    // What was judged is settled. Looking back from an earlier change, windows that ran out since would turn up again:
+    // levels that hold at one of those moments and not at the next would be due for ever.
+    let judged = state.judged.get(&(finding.rule.clone(), finding.component.clone())).copied();
+    let last = judged.map_or_else(|| last_change(state, finding), |at| at.max(last_change(state, finding)));
     // While counters are not judged nothing is learned from them, so look from when they are again.
     let from = state.quiet_until.map_or(last, |until| until.max(last));
     let moment = Moment { state, component: &finding.component, at: from };

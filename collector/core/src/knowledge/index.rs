@@ -11,6 +11,8 @@ pub(crate) struct KnowledgeIndex {
     metrics: BTreeMap<String, MetricUse>,
     documents: BTreeMap<String, BTreeSet<(ComponentKind, RuleCode)>>,
     kinds: BTreeSet<ComponentKind>,
+    /// The rules that ask for every component of their kind.
+    of_all_components: BTreeSet<RuleCode>,
 }
 
 /// How the rules use one metric or event.
@@ -67,6 +69,11 @@ impl KnowledgeIndex {
             .map(|(_, rule)| rule)
     }
 
+    /// Whether what is news of one component may be news of all others of its kind.
+    pub(crate) fn asks_all_components(&self, rule: &RuleCode) -> bool {
+        self.of_all_components.contains(rule)
+    }
+
     /// Whether any rule is about this kind of component.
     pub(crate) fn has_kind(&self, kind: ComponentKind) -> bool {
         self.kinds.contains(&kind)
@@ -107,9 +114,11 @@ impl KnowledgeIndex {
                 }
                 return;
             }
-            Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => {
+            Condition::EveryComponent(part) => {
+                self.of_all_components.insert(entry.code.clone());
                 return self.add(entry, part);
             }
+            Condition::Not(part) | Condition::Known(part) => return self.add(entry, part),
         };
         self.note(&rule, series, depth, window);
     }

@@ -2,11 +2,11 @@
 
 use super::super::problem::{Place, Problems, advice};
 use super::super::tree::{Item, Node, Table};
-use super::condition::{comparison, one_of, text_match};
+use super::condition::{CONDITION_KEYS, Reader, comparison, one_of, text_match};
 use firstline_collector_core::knowledge::{
-    Article, Cause, Explanation, FactMatch, FactTest, RuleOut, TestToRun, TextMatch, Words,
+    Article, Cause, Clue, Explanation, FactMatch, FactTest, Observed, RuleOut, TestToRun, TextMatch, Words,
 };
-use firstline_model::{DiagnosticOutcome, DiagnosticRequest};
+use firstline_model::{ComponentKind, DiagnosticOutcome, DiagnosticRequest};
 
 const FACT_KEYS: &[&str] =
     &["test", "fact", "outcome", "above", "below", "at_least_value", "at_most_value", "equals", "matches"];
@@ -147,14 +147,20 @@ pub(super) fn tests(document: &Table, problems: &mut Problems) -> Vec<TestToRun>
 }
 
 /// `[[cause]]`.
-pub(super) fn causes(document: &Table, tests: &[TestToRun], problems: &mut Problems) -> Vec<Cause> {
+pub(super) fn causes(
+    document: &Table,
+    tests: &[TestToRun],
+    reader: Reader,
+    problems: &mut Problems,
+) -> Vec<Cause> {
+    let clues = Clues { tests, reader };
     let mut found: Vec<Cause> = Vec::new();
     for table in document.tables("cause", problems) {
         table.only("[[cause]]", &["id", "text", "supported_by", "ruled_out_by"], problems);
         let id = table.required_text("the cause", "id", problems);
         let text = table.required_text("the cause", "text", problems);
-        let supported_by = clauses(table, tests, problems);
-        let ruled_out_by = rule_outs(table, tests, problems);
+        let supported_by = clauses(table, clues, problems);
+        let ruled_out_by = rule_outs(table, clues, problems);
         let (Some(id), Some(text)) = (id, text) else { continue };
         if found.iter().any(|cause| cause.id == id) {
             problems.add(&table.place, format!("two causes are called {id:?}"), "");
@@ -164,13 +170,21 @@ pub(super) fn causes(document: &Table, tests: &[TestToRun], problems: &mut Probl
     found
 }
 
-/// Clauses of which one is enough. A list inside the list is a clause whose tests must all hold.
-fn clauses(cause: &Table, tests: &[TestToRun], problems: &mut Problems) -> Vec<Vec<FactTest>> {
-    let Some(item) = cause.get("supported_by") else { return Vec::new() };
-    item.items().iter().map(|clause| fact_tests(clause, "supported_by", tests, problems)).collect()
+/// What clues may be about.
+#[derive(Clone, Copy)]
+struct Clues<'a> {
+    /// The tests that the entry runs.
+    tests: &'a [TestToRun],
+    reader: Reader,
 }
 
-fn rule_outs(cause: &Table, tests: &[TestToRun], problems: &mut Problems) -> Vec<RuleOut> {
+/// Clauses of which one is enough. A list inside the list is a clause whose clues must all hold.
+fn clauses(cause: &Table, clues: Clues<'_>, problems: &mut Problems) -> Vec<Vec<Clue>> {
+    let Some(item) = cause.get("supported_by") else { return Vec::new() };
+    item.items().iter().map(|clause| clues.read(clause, "supported_by", problems)).collect()
+}
+
+fn rule_outs(cause: &Table, clues: Clues<'_>, problems: &mut Problems) -> Vec<RuleOut> {
     let mut found = Vec::new();
     for table in cause.tables("ruled_out_by", problems) {
         table.only("`ruled_out_by`", &["when", "because"], problems);
@@ -179,11 +193,11 @@ fn rule_outs(cause: &Table, tests: &[TestToRun], problems: &mut Problems) -> Vec
             problems.add(
                 &table.place,
                 "`ruled_out_by` has no `when`",
-                "say which test results exclude the cause",
+                "say which test results or observations exclude the cause",
             );
             continue;
         };
-        let facts = fact_tests(when, "when", tests, problems);
+        let facts = clues.read(when, "when", problems);
         if let Some(because) = because {
             found.push(RuleOut { facts, because });
         }
@@ -191,15 +205,40 @@ fn rule_outs(cause: &Table, tests: &[TestToRun], problems: &mut Problems) -> Vec
     found
 }
 
-fn fact_tests(clause: &Item, key: &str, tests: &[TestToRun], problems: &mut Problems) -> Vec<FactTest> {
-    if clause.items().is_empty() {
-        problems.add(&clause.place, format!("`{key}` has an empty clause"), "name at least one test result");
+impl Clues<'_> {
+    fn read(self, clause: &Item, key: &str, problems: &mut Problems) -> Vec<Clue> {
+        if clause.items().is_empty() {
+            let advice = "name at least one test result or observation";
+            problems.add(&clause.place, format!("`{key}` has an empty clause"), advice);
+        }
+        let tables = clause.items();
+        tables.iter().filter_map(|item| self.clue(item.table(key, problems)?, problems)).collect()
     }
-    clause
-        .items()
-        .iter()
-        .filter_map(|item| item.table(key, problems).and_then(|table| fact_test(table, tests, problems)))
-        .collect()
+
+    /// A test result, or a condition on what the device observes.
+    fn clue(self, table: &Table, problems: &mut Problems) -> Option<Clue> {
+        if !["metric", "event", "state"].iter().any(|key| table.get(key).is_some()) {
+            return fact_test(table, self.tests, problems).map(Clue::Tested);
+        }
+        let keys: Vec<&str> = CONDITION_KEYS.iter().copied().chain(["component"]).collect();
+        table.only("an observation", &keys, problems);
+        let component = match table.get("component") {
+            Some(item) => Some(kind(item, problems)?),
+            None => None,
+        };
+        let condition = self.reader.condition(table, "the observation", problems)?;
+        Some(Clue::Observed(Observed { component, condition }))
+    }
+}
+
+fn kind(item: &Item, problems: &mut Problems) -> Option<ComponentKind> {
+    let text = item.text("component", problems)?;
+    let found = text.parse().ok();
+    if found.is_none() {
+        let kinds = ComponentKind::ALL.iter().map(|kind| kind.as_str());
+        problems.add(&item.place, format!("{text:?} is not a kind of component"), advice(text, kinds));
+    }
+    found
 }
 
 fn fact_test(table: &Table, tests: &[TestToRun], problems: &mut Problems) -> Option<FactTest> {

@@ -99,6 +99,7 @@ impl Shape for StoredDeviceState {
             presence_since: time(self.presence_since),
             away: self.away.into_model(),
             quiet_until: time(self.quiet_until),
+            judged: BTreeMap::new(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::check;
 use crate::fixture::*;
-use crate::knowledge::{Condition, KnowledgeEntry};
+use crate::knowledge::{Compare, Condition, KnowledgeEntry};
 use firstline_model::{ComponentKind, Observation, Presence, Severity};
 
 fn errors(by: f64, within: u64) -> KnowledgeEntry {
@@ -84,6 +84,39 @@ fn a_window_that_ran_out_while_nothing_was_judged_clears_afterwards() {
     check(&[errors(3.0, 3600)], &script, 20_000, &expected);
 }
 
+/// Two levels that count in one window, and a recovery that looks further back.
+fn throttled() -> KnowledgeEntry {
+    let grew = |by: f64, within: u64| Condition::Increase {
+        series: series("endpoint.cpu.throttled.time", &[]),
+        by,
+        within: secs(within),
+    };
+    let clear = || Some(Condition::Not(Box::new(grew(9.0, 900))));
+    let levels = vec![
+        level(Severity::Warning, grew(30.0, 600), 0, clear(), 300),
+        level(Severity::Critical, grew(120.0, 600), 0, clear(), 300),
+    ];
+    entry("cpu.throttle", ComponentKind::Cpu, levels)
+}
+
+#[test]
+fn windows_that_run_out_one_after_the_other_between_two_samples_are_settled_once() {
+    let counter = |t: i64, value: f64| sample(t, "cpu/0", "endpoint.cpu.throttled.time", &[], value);
+    let mut script: Vec<Observation> =
+        (0..=30).map(|minute| counter(minute * 60, 15.0 * minute as f64)).collect();
+    script.extend((31..=60).map(|minute| counter(minute * 60 + 25, 450.0)));
+    let expected = [
+        "120 fired warning cpu.throttle",
+        "480 escalated critical cpu.throttle",
+        "2700 recovering critical cpu.throttle",
+        "3000 cleared critical cpu.throttle",
+    ];
+    check(&[throttled()], &script, 4000, &expected);
+    // The same while samples come seldom, so that several windows end between two of them.
+    let seldom: Vec<Observation> = script.iter().take(31).cloned().chain([counter(2500, 450.0)]).collect();
+    check(&[throttled()], &seldom, 2600, &expected[..2]);
+}
+
 #[test]
 fn events_are_counted_within_their_window_and_by_their_attributes() {
     let script = [crash(0, "word"), crash(100, "excel"), crash(200, "word"), crash(4000, "word")];
@@ -115,4 +148,41 @@ fn a_flood_of_events_needs_bounded_memory() {
     assert_eq!(bench.state.samples.len(), 1, "events with other messages are the same series");
     assert!(series.window.len() <= 256);
     assert_eq!(series.window.iter().map(|(_, amount)| amount).sum::<f64>(), 5000.0);
+}
+
+/// An interface without a carrier, while no other one has any.
+fn no_link(hold: u64) -> KnowledgeEntry {
+    let down = || compare("hw.network.up", Compare::Equals, 0.0);
+    let when = Condition::All(vec![down(), Condition::EveryComponent(Box::new(down()))]);
+    let clear = compare("hw.network.up", Compare::Equals, 1.0);
+    entry(
+        "net.link",
+        ComponentKind::NetworkInterface,
+        vec![level(Severity::Warning, when, hold, Some(clear), 0)],
+    )
+}
+
+#[test]
+fn a_second_interface_that_comes_up_ends_what_was_pending_on_the_first() {
+    let link = |t: i64, name: &str, up: f64| {
+        sample(t, &format!("network_interface/{name}"), "hw.network.up", &[], up)
+    };
+    // In the morning the dock takes over from Wi-Fi, in the afternoon Wi-Fi from the dock.
+    let script = [
+        link(0, "wlan0", 0.0),
+        link(30, "eth0", 1.0),
+        link(60, "wlan0", 0.0),
+        link(90, "eth0", 1.0),
+        link(1000, "eth0", 0.0),
+        link(1050, "wlan0", 1.0),
+    ];
+    check(&[no_link(120)], &script, 2000, &[]);
+    let both = [
+        link(0, "wlan0", 0.0),
+        link(30, "eth0", 1.0),
+        link(60, "eth0", 0.0),
+        link(90, "wlan0", 0.0),
+        link(120, "eth0", 0.0),
+    ];
+    check(&[no_link(120)], &both, 200, &["180 fired warning net.link"]);
 }
