@@ -1,6 +1,7 @@
 //! `cargo xtask bench <name>`: figures, measured on this machine with the real programs, in a table.
 
 mod agent;
+mod detection;
 mod procfs;
 mod report;
 mod spine;
@@ -24,12 +25,15 @@ enum Bench {
     Spine(spine::Args),
     /// What the agent costs its machine, beside its peers
     Agent(agent::Args),
+    /// How well the rules detect: made-up fleets with faults, replayed and judged by ground truth
+    Detection(detection::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Spine(args) => spine::run(args),
         Bench::Agent(args) => agent::run(args),
+        Bench::Detection(args) => detection::run(args),
     }
 }
 

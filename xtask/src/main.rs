@@ -11,6 +11,7 @@ mod bench;
 mod check_targets;
 mod codegen;
 mod drill;
+mod fleet;
 mod fuzz;
 mod install;
 mod instance;
@@ -55,6 +56,8 @@ enum Task {
     Sbom(sbom::Args),
     /// Run the long forms of the tests, and print what they measured
     Soak(soak::Args),
+    /// Make up a fleet with faults as a trace with ground truth, or judge a replay of one
+    Fleet(fleet::Args),
     /// Simulate agents, network and collector by seed
     Sim(sim::Args),
     /// Check the agent for Windows and macOS from this machine
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Sabotage(args) => sabotage::run(&args),
         Task::Sbom(args) => sbom::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Fleet(args) => fleet::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::CheckTargets(args) => check_targets::run(&args),
         Task::Up(args) => up::run(&args),

@@ -141,6 +141,16 @@ impl Process {
             .with_context(|| format!("cannot start `{}`", self.shown))
     }
 
+    /// Starts it with a pipe on either side, and does not wait; what it complains about goes to the terminal.
+    pub(crate) fn piped(mut self) -> Result<Child> {
+        self.announce();
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.shown))
+    }
+
     /// Gives it `text` as its input and returns its standard output; fails as [`Process::read`] does.
     pub(crate) fn read_with_input(mut self, text: &str) -> Result<String> {
         self.announce();

@@ -15,13 +15,12 @@ mod imp;
 mod imp;
 mod interfaces;
 mod neighbour;
-pub(crate) mod netlink;
+mod netlink;
 mod report;
 mod resolv_conf;
 mod routes;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Root, Sink};
-pub(crate) use imp::{Protocol, dump};
 pub(crate) use report::describe;
 
 use addresses::InterfaceAddress;
@@ -165,7 +164,7 @@ fn read_addresses(root: &Root, interfaces: &[Interface], table: &[Route]) -> Vec
     let mut found = Vec::new();
     if root.is_system() {
         let name = |index| name_of(interfaces, index);
-        if dump(Protocol::Route, &netlink::dump_request(netlink::RTM_GETADDR), |bytes| {
+        if imp::dump(&netlink::dump_request(netlink::RTM_GETADDR), |bytes| {
             netlink::read_addresses(bytes, name, &mut found)
         })
         .is_ok()
@@ -188,7 +187,7 @@ fn neighbours(root: &Root, interfaces: &[Interface]) -> Option<Vec<Neighbour>> {
     if root.is_system() {
         let mut found = Vec::new();
         let name = |index| name_of(interfaces, index);
-        if dump(Protocol::Route, &netlink::dump_request(netlink::RTM_GETNEIGH), |bytes| {
+        if imp::dump(&netlink::dump_request(netlink::RTM_GETNEIGH), |bytes| {
             netlink::read_neighbours(bytes, name, &mut found)
         })
         .is_ok()
