@@ -57,6 +57,30 @@ fn r4_a_revoked_device_is_cut_and_stores_nothing_within_a_second_every_time() {
 }
 
 #[test]
+fn r4_a_revoked_device_that_says_nothing_is_cut_as_fast() {
+    let collector = Collector::started();
+    let url = collector.enrollment_url(&[]);
+    let authority = std::fs::read_to_string(collector.authority()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let device = SimulatedAgent::enroll(&url, &authority, "pc").await.unwrap();
+        let mut stream = device.stream([1; 16]).await.unwrap();
+        stream.deliver(healthy_minute(0)).await.unwrap();
+        let silent = tokio::spawn(async move {
+            // Reads what comes until the stream has ended; sends nothing, so that no commit could refuse it.
+            while let Ok(Some(_)) = stream.receive().await {}
+            Instant::now()
+        });
+        let output = collector.run(&["device", "revoke", &device.device_id]);
+        let begun = Instant::now();
+        assert!(output.status.success());
+        let ended = tokio::time::timeout(seconds(5), silent).await.expect("the stream is cut").unwrap();
+        let took = ended.saturating_duration_since(begun);
+        assert!(took <= LIMIT, "the stream was cut after {took:?}");
+    });
+}
+
+#[test]
 fn r4_a_status_that_another_process_changed_stops_the_next_commit() {
     let collector = Collector::started();
     let url = collector.enrollment_url(&[]);

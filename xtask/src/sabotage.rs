@@ -97,7 +97,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "revoke-not-broadcast",
         package: TESTS,
-        test: "a_revoked_device_is_cut_and_stays_out",
+        test: "r4_a_revoked_device_that_says_nothing_is_cut_as_fast",
         is_quick: false,
     },
     Fault {
