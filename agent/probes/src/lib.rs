@@ -36,6 +36,7 @@ pub mod sensor;
 mod sink;
 pub mod software;
 pub mod time;
+pub mod wifi;
 
 pub use context::{Context, Overrides, Policy};
 pub use error::ProbeError;
@@ -50,6 +51,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
+    ProbeEntry { name: "wifi", new: || Box::new(wifi::Wifi::default()) },
     ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },
     ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },
     ProbeEntry { name: "physical_disk", new: || Box::new(physical_disk::PhysicalDisk::default()) },

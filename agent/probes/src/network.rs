@@ -15,12 +15,13 @@ mod imp;
 mod imp;
 mod interfaces;
 mod neighbour;
-mod netlink;
+pub(crate) mod netlink;
 mod report;
 mod resolv_conf;
 mod routes;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Root, Sink};
+pub(crate) use imp::{Protocol, dump};
 pub(crate) use report::describe;
 
 use addresses::InterfaceAddress;
@@ -164,7 +165,7 @@ fn read_addresses(root: &Root, interfaces: &[Interface], table: &[Route]) -> Vec
     let mut found = Vec::new();
     if root.is_system() {
         let name = |index| name_of(interfaces, index);
-        if imp::dump(&netlink::dump_request(netlink::RTM_GETADDR), |bytes| {
+        if dump(Protocol::Route, &netlink::dump_request(netlink::RTM_GETADDR), |bytes| {
             netlink::read_addresses(bytes, name, &mut found)
         })
         .is_ok()
@@ -187,7 +188,7 @@ fn neighbours(root: &Root, interfaces: &[Interface]) -> Option<Vec<Neighbour>> {
     if root.is_system() {
         let mut found = Vec::new();
         let name = |index| name_of(interfaces, index);
-        if imp::dump(&netlink::dump_request(netlink::RTM_GETNEIGH), |bytes| {
+        if dump(Protocol::Route, &netlink::dump_request(netlink::RTM_GETNEIGH), |bytes| {
             netlink::read_neighbours(bytes, name, &mut found)
         })
         .is_ok()

@@ -1,4 +1,4 @@
-//! Asks the Linux kernel over a route-netlink socket, which needs no privilege.
+//! Asks the Linux kernel over a netlink socket, which needs no privilege.
 
 use crate::ProbeError;
 use crate::network::netlink::Progress;
@@ -11,9 +11,22 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const MAX_DATAGRAMS: usize = 512;
 
+/// Whom of the kernel a socket speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Addresses, routes, neighbours.
+    Route,
+    /// Families that have no number of their own, such as nl80211.
+    Generic,
+}
+
 /// Sends a request for a dump and hands each datagram to `read` until it says that the dump is complete.
-pub(super) fn dump(request: &[u8], mut read: impl FnMut(&[u8]) -> Progress) -> Result<(), ProbeError> {
-    exchange(request, &mut read).map_err(|error| match error {
+pub(crate) fn dump(
+    protocol: Protocol,
+    request: &[u8],
+    mut read: impl FnMut(&[u8]) -> Progress,
+) -> Result<(), ProbeError> {
+    exchange(protocol, request, &mut read).map_err(|error| match error {
         rustix::io::Errno::AGAIN => {
             ProbeError::TimedOut("the kernel did not answer on a netlink socket".to_owned())
         }
@@ -24,10 +37,18 @@ pub(super) fn dump(request: &[u8], mut read: impl FnMut(&[u8]) -> Progress) -> R
     })
 }
 
-fn exchange(request: &[u8], read: &mut dyn FnMut(&[u8]) -> Progress) -> rustix::io::Result<()> {
-    // Route netlink is protocol 0, which is what "no protocol" means here.
+fn exchange(
+    protocol: Protocol,
+    request: &[u8],
+    read: &mut dyn FnMut(&[u8]) -> Progress,
+) -> rustix::io::Result<()> {
+    let protocol = match protocol {
+        // Route netlink is protocol 0, which is what "no protocol" means here.
+        Protocol::Route => None,
+        Protocol::Generic => Some(rustix::net::netlink::GENERIC),
+    };
     let socket =
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_LIMIT))?;
     rustix::net::sendto(&socket, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut buffer = vec![0u8; 64 << 10];
@@ -51,7 +72,7 @@ mod tests {
     fn the_running_kernel_lists_its_loopback_address() {
         let mut found = Vec::new();
         let name = |index: u32| Some(index.to_string());
-        match dump(&netlink::dump_request(netlink::RTM_GETADDR), |datagram| {
+        match dump(Protocol::Route, &netlink::dump_request(netlink::RTM_GETADDR), |datagram| {
             netlink::read_addresses(datagram, name, &mut found)
         }) {
             Ok(()) => {

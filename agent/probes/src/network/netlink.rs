@@ -50,9 +50,37 @@ pub(crate) enum Progress {
     Refused,
 }
 
+/// A request of generic netlink: `command` of `family` with attributes, for everything (`is_dump`) or for one answer.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has netlink"))]
+pub(crate) fn generic_request(
+    family: u16,
+    command: u8,
+    is_dump: bool,
+    attributes: &[(u16, &[u8])],
+) -> Vec<u8> {
+    const REQUEST: u16 = 0x0001;
+    let mut body = vec![command, 1, 0, 0];
+    for (kind, value) in attributes {
+        let length = u16::try_from(value.len() + 4).unwrap_or(4);
+        body.extend_from_slice(&length.to_ne_bytes());
+        body.extend_from_slice(&kind.to_ne_bytes());
+        body.extend_from_slice(value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    let length = HEADER_BYTES + body.len();
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_ne_bytes());
+    bytes.extend_from_slice(&family.to_ne_bytes());
+    bytes.extend_from_slice(&(if is_dump { REQUEST_DUMP } else { REQUEST }).to_ne_bytes());
+    bytes.extend_from_slice(&1u32.to_ne_bytes());
+    bytes.extend_from_slice(&0u32.to_ne_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
 /// Walks the messages of one datagram, handing the payload of each message of kind `wanted` to `take`.
 /// A message that claims more bytes than there are ends the walk.
-fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) -> Progress {
+pub(crate) fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) -> Progress {
     let mut rest = datagram;
     while rest.len() >= HEADER_BYTES {
         let length = usize::try_from(u32_at(rest, 0)).unwrap_or(usize::MAX);
@@ -70,7 +98,7 @@ fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) -> Progress {
     Progress::More
 }
 
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0));
         if rest.len() < 4 || length < 4 || length > rest.len() {
