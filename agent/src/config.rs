@@ -45,6 +45,8 @@ struct OverridesConfig {
     dns_port: Option<u16>,
     dns_names: Option<Vec<String>>,
     cups_server: Option<SocketAddr>,
+    connectivity_url: Option<String>,
+    connectivity_body: Option<String>,
 }
 
 /// What the code uses.
@@ -138,9 +140,22 @@ pub(crate) fn parse(text: &str) -> Result<Settings> {
             settings.disabled.push(name);
         }
     }
-    let OverridesConfig { resolv_conf, dns_port, dns_names, cups_server } = config.overrides;
-    settings.overrides = Overrides { resolv_conf, dns_port, dns_names, cups_server };
+    settings.overrides = overrides(config.overrides);
+    if let Some((key, why)) = settings.overrides.unusable() {
+        bail!("line {}: overrides.{key}: {why}", line_of(text, key));
+    }
     Ok(settings)
+}
+
+fn overrides(config: OverridesConfig) -> Overrides {
+    Overrides {
+        resolv_conf: config.resolv_conf,
+        dns_port: config.dns_port,
+        dns_names: config.dns_names,
+        cups_server: config.cups_server,
+        connectivity_url: config.connectivity_url,
+        connectivity_body: config.connectivity_body,
+    }
 }
 
 /// The first line that holds `word` outside of a comment: where a value that is well written but out of bounds stands.
@@ -193,6 +208,7 @@ mod tests {
             ("[probes.cpu]\ninterval_s = 1\n", "line 2: probes.cpu.interval_s: 1 is not between 5 and 86400"),
             ("# quota_mib\n[spool]\nquota_mib = 0\n", "line 3: spool.quota_mib"),
             ("log = \n", "line 1"),
+            ("[overrides]\nconnectivity_url = \"https://a/\"\n", "line 2: overrides.connectivity_url"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(expected), "{error} does not say {expected}");

@@ -1,6 +1,6 @@
 //! What a probe may know about the run it is in: where to read, what time it is, what the policy allows.
 
-use crate::Root;
+use crate::{Root, reach};
 use firstline_model::Timestamp;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,6 +57,28 @@ pub struct Overrides {
     pub dns_names: Option<Vec<String>>,
     /// The print server, instead of CUPS on this machine.
     pub cups_server: Option<SocketAddr>,
+    /// The `http://` address that shows whether web pages open; without one that is not asked.
+    pub connectivity_url: Option<String>,
+    /// What the body of its answer begins with; without it, status 204 is expected.
+    pub connectivity_body: Option<String>,
+}
+
+impl Overrides {
+    /// The first setting that cannot be used, and why.
+    pub fn unusable(&self) -> Option<(&'static str, String)> {
+        if let Some(url) = &self.connectivity_url
+            && reach::http_url(url).is_none()
+        {
+            let why = "is not an address such as http://host/path (https would hide a sign-in page)";
+            return Some(("connectivity_url", format!("{url:?} {why}")));
+        }
+        if let Some(body) = &self.connectivity_body
+            && !(1..=1024).contains(&body.len())
+        {
+            return Some(("connectivity_body", "its length is not between 1 and 1024 bytes".to_owned()));
+        }
+        None
+    }
 }
 
 /// The part of the agent's policy that concerns reading the machine.

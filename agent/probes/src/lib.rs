@@ -9,6 +9,7 @@
 //! its reason, and it runs isolated (see [`isolate`]), so that a panic or a hang costs that probe only.
 #![warn(missing_docs)]
 
+pub mod connectivity;
 mod context;
 pub mod cpu;
 pub mod diagnose;
@@ -30,6 +31,7 @@ pub mod printer;
 mod probe;
 pub mod process;
 pub mod raid;
+mod reach;
 mod root;
 pub mod security;
 pub mod sensor;
@@ -51,6 +53,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
+    ProbeEntry { name: "connectivity", new: || Box::new(connectivity::Connectivity::default()) },
     ProbeEntry { name: "wifi", new: || Box::new(wifi::Wifi::default()) },
     ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },
     ProbeEntry { name: "os", new: || Box::new(os::Os::default()) },

@@ -95,11 +95,7 @@ impl Picture {
     /// Reads everything once.
     pub(crate) fn read(context: &Context) -> Self {
         let root = &context.root;
-        let mut table =
-            root.read_text("/proc/net/route").map(|text| routes::parse_ipv4(&text)).unwrap_or_default();
-        table.extend(
-            root.read_text("/proc/net/ipv6_route").map(|text| routes::parse_ipv6(&text)).unwrap_or_default(),
-        );
+        let table = read_routes(root);
         let interfaces = if root.is_system() && !cfg!(target_os = "linux") {
             Err(ProbeError::Unsupported(
                 "interfaces and routes are not read on this operating system yet".to_owned(),
@@ -151,6 +147,21 @@ impl Picture {
             .map(|server| server.socket_address(port, |name| index_of(known, name)))
             .collect()
     }
+}
+
+/// Every route of the main tables.
+fn read_routes(root: &Root) -> Vec<Route> {
+    let mut table =
+        root.read_text("/proc/net/route").map(|text| routes::parse_ipv4(&text)).unwrap_or_default();
+    table.extend(
+        root.read_text("/proc/net/ipv6_route").map(|text| routes::parse_ipv6(&text)).unwrap_or_default(),
+    );
+    table
+}
+
+/// Whether there is a way out of this machine; `None` where routes are not read.
+pub(crate) fn has_default_route(root: &Root) -> Option<bool> {
+    root.exists("/proc/net/route").then(|| !routes::defaults(&read_routes(root)).is_empty())
 }
 
 fn index_of(interfaces: &[Interface], name: &str) -> Option<u32> {

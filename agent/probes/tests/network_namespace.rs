@@ -5,22 +5,32 @@
 use firstline_agent_probes::{Context, Overrides, Root, Sink, json, probe};
 use firstline_model::Timestamp;
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 const INSIDE: &str = "inside_the_namespace";
 const GATEWAY: &str = "10.77.0.1";
 const MARK: &str = "observation: ";
+/// What the part inside is told through its environment.
+const PROBE: &str = "FIRSTLINE_TEST_PROBE";
+const SETTING: &str = "FIRSTLINE_TEST_SETTING";
+const TIMES: &str = "FIRSTLINE_TEST_TIMES";
 
 /// Two namespaces that vanish with the value.
 struct Pair {
+    id: String,
     pc: String,
     gateway: String,
 }
 
 impl Pair {
     fn new() -> Result<Self, String> {
-        let id = std::process::id();
-        let pair = Self { pc: format!("fl-pc-{id}"), gateway: format!("fl-gw-{id}") };
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{}{}", std::process::id(), (b'a' + NEXT.fetch_add(1, Relaxed) as u8) as char);
+        let pair = Self { id: id.clone(), pc: format!("fl-pc-{id}"), gateway: format!("fl-gw-{id}") };
         let (pc, gateway) = (&pair.pc, &pair.gateway);
         for command in [
             format!("netns add {pc}"),
@@ -47,12 +57,21 @@ impl Pair {
         }
     }
 
-    /// Runs the probe in the namespace of the computer and gives what it saw.
+    /// Runs the network probe in the namespace of the computer and gives what it saw.
     fn observe(&self) -> Vec<Value> {
+        self.observe_with("network", "", 1)
+    }
+
+    /// Runs a probe several times in the namespace of the computer and gives what it saw at the last time; `setting` is
+    /// an address for what that probe asks.
+    fn observe_with(&self, probe: &str, setting: &str, times: u32) -> Vec<Value> {
         let own = std::env::current_exe().expect("the path of this test");
         let own = own.to_str().expect("a path of text");
         let arguments = ["netns", "exec", &self.pc, own, "--exact", INSIDE, "--ignored", "--nocapture"];
-        let output = run("ip", arguments.into_iter()).expect("the probe in the namespace");
+        #[expect(clippy::disallowed_methods, reason = "the test drives the system's own network tools")]
+        let mut command = Command::new("ip");
+        command.args(arguments).env(PROBE, probe).env(SETTING, setting).env(TIMES, times.to_string());
+        let output = command.output().expect("the probe in the namespace");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let lines = text.lines().filter_map(|line| line.split_once(MARK));
         let seen: Vec<Value> =
@@ -60,6 +79,17 @@ impl Pair {
         assert!(!seen.is_empty(), "nothing was observed: {text} {}", String::from_utf8_lossy(&output.stderr));
         seen
     }
+}
+
+/// Gives the listener of a port in a namespace. The thread that enters it ends there; the listener stays.
+fn listen_in(namespace: &str, address: &'static str) -> TcpListener {
+    let file = std::fs::File::open(format!("/run/netns/{namespace}")).expect("the namespace");
+    let enter = move || {
+        let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(file.as_fd(), kind).expect("to enter the namespace");
+        TcpListener::bind(address).expect("a listener")
+    };
+    std::thread::spawn(enter).join().expect("the thread in the namespace")
 }
 
 impl Drop for Pair {
@@ -92,7 +122,7 @@ fn a_gateway_is_judged_by_echo_then_by_its_neighbour_entry_then_by_the_link() {
         Ok(pair) => pair,
         Err(why) => return eprintln!("skipped: no network namespaces: {why}"),
     };
-    let (pc, gateway, id) = (&pair.pc, &pair.gateway, std::process::id());
+    let (pc, gateway, id) = (&pair.pc, &pair.gateway, &pair.id);
 
     let healthy = pair.observe();
     assert_eq!(value(&healthy, "gateway/10.77.0.1", REACHABLE), Some(1.0));
@@ -119,17 +149,65 @@ fn a_gateway_is_judged_by_echo_then_by_its_neighbour_entry_then_by_the_link() {
     assert_eq!(value(&cut, "network_interface/va", "endpoint.network.ip_config"), None);
 }
 
+fn state<'a>(seen: &'a [Value], metric: &str) -> Option<&'a str> {
+    seen.iter().find(|line| line["metric"] == metric)?["attrs"]["state"].as_str()
+}
+
+#[test]
+fn a_sign_in_page_that_answers_for_everybody_is_a_portal_until_it_lets_through() {
+    let pair = match Pair::new() {
+        Ok(pair) => pair,
+        Err(why) => return eprintln!("skipped: no network namespaces: {why}"),
+    };
+    let listener = listen_in(&pair.gateway, "10.77.0.1:80");
+    let (answer, answers) = std::sync::mpsc::channel::<&str>();
+    std::thread::spawn(move || {
+        for (stream, answer) in listener.incoming().zip(answers) {
+            let mut stream = stream.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]);
+            stream.write_all(answer.as_bytes()).expect("the answer to be sent");
+        }
+    });
+    let url = "http://10.77.0.1/generate_204";
+    let metric = "endpoint.network.connectivity";
+    for (says, expected) in [
+        ("HTTP/1.1 302 Found\r\nLocation: http://login.invalid/\r\nContent-Length: 0\r\n\r\n", "portal"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsign in", "portal"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "full"),
+    ] {
+        answer.send(says).expect("the server");
+        assert_eq!(state(&pair.observe_with("connectivity", url, 1), metric), Some(expected), "{says}");
+    }
+    let closed = "http://10.77.0.1:81/";
+    assert_eq!(state(&pair.observe_with("connectivity", closed, 1), metric), Some("limited"));
+    pair.ip(&format!("-n {} route del default", pair.pc)).expect("the default route to go");
+    assert_eq!(state(&pair.observe_with("connectivity", "http://192.0.2.1/", 1), metric), Some("none"));
+}
+
 /// The part that runs inside; does nothing of its own.
 #[test]
-#[ignore = "the other test starts it in a namespace: cargo nextest run -p firstline-agent-probes --test network_namespace"]
+#[ignore = "the other tests start it in a namespace: cargo nextest run -p firstline-agent-probes --test network_namespace"]
 fn inside_the_namespace() {
-    let nowhere = Some("/dev/null".into());
-    let overrides = Overrides { resolv_conf: nowhere, ..Overrides::default() };
-    let context = Context { overrides, ..Context::new(Root::system(), Timestamp::from_millis(0)) };
-    let mut sink = Sink::new(context.now);
-    let mut network = (probe("network").expect("the probe").new)();
-    network.collect(&context, &mut sink);
-    for observation in sink.into_parts().0 {
-        println!("{MARK}{}", json::observation(&observation));
+    let told = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let name = told(PROBE).unwrap_or_else(|| "network".to_owned());
+    let setting = told(SETTING);
+    let overrides = Overrides {
+        resolv_conf: Some("/dev/null".into()),
+        connectivity_url: setting.filter(|_| name == "connectivity"),
+        ..Overrides::default()
+    };
+    let mut probe = (probe(&name).expect("the probe").new)();
+    let times: i64 = told(TIMES).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let interval = i64::try_from(probe.descriptor().interval.as_millis()).expect("an interval");
+    for time in 0..times {
+        let now = Timestamp::from_millis(time * interval);
+        let context = Context { overrides: overrides.clone(), ..Context::new(Root::system(), now) };
+        let mut sink = Sink::new(context.now);
+        probe.collect(&context, &mut sink);
+        if time == times - 1 {
+            for observation in sink.into_parts().0 {
+                println!("{MARK}{}", json::observation(&observation));
+            }
+        }
     }
 }
