@@ -5,10 +5,10 @@
 //! came out is then not the whole story.
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to the person who called it")]
 
+mod house;
 mod line;
 mod output;
 mod run;
-mod shared;
 #[cfg(test)]
 mod tests;
 

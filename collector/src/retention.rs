@@ -102,13 +102,11 @@ mod tests {
             payload: vec![1],
             clock_suspect: false,
         };
-        let plan = CommitPlan {
-            devices: vec![DevicePlan {
-                records: (0..hours).map(record).collect(),
-                marks: vec![NewMark { epoch, before: None, through: SequenceNumber(u64::from(hours)) }],
-                ..DevicePlan::unchanged(device.id)
-            }],
-        };
+        let plan = CommitPlan::of(vec![DevicePlan {
+            records: (0..hours).map(record).collect(),
+            marks: vec![NewMark { epoch, before: None, through: SequenceNumber(u64::from(hours)) }],
+            ..DevicePlan::unchanged(device.id)
+        }]);
         store.commit(plan).await.unwrap();
         store
     }

@@ -115,8 +115,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         let changes = changes.clone();
         // Nobody may be following.
         move |changed: Changed| {
-            let change =
-                web::Change { site: changed.site, device: Some(changed.device), tickets: changed.tickets };
+            let change = web::Change { site: changed.site, device: changed.device, tickets: changed.tickets };
             let _ = changes.send(change);
         }
     };

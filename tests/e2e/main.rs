@@ -20,6 +20,7 @@ mod revocation;
 mod root_service;
 mod rotation;
 mod secrets;
+mod shared_causes;
 mod signing;
 mod spool_damage;
 mod units;

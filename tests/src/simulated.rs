@@ -160,6 +160,13 @@ impl SimulatedAgent {
         Ok(SimulatedStream { epoch, ..stream })
     }
 
+    /// As [`Self::stream`], to a collector that has moved to this address.
+    pub async fn stream_at(&self, collector: &str, epoch: [u8; 16]) -> Result<SimulatedStream> {
+        let offer = v1::EpochOffer { epoch: epoch.to_vec(), first_unacked: 1, next: 1 };
+        let (stream, _) = self.stream_to(collector, vec![offer]).await?;
+        Ok(SimulatedStream { epoch, ..stream })
+    }
+
     /// Opens a stream to this address with these epochs, and what it was welcomed with.
     pub async fn stream_to(
         &self,

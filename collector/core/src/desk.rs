@@ -3,6 +3,7 @@
 //! The shell calls [`decide`] with everything that one commit brought, and saves the whole outcome in that commit.
 //! There is at most one open ticket per device, rule and component.
 
+mod effects;
 mod evidence;
 mod words;
 
@@ -126,6 +127,7 @@ impl Desk<'_> {
                         at: transition.at,
                         reason: reason.clone(),
                     });
+                    self.join_cause(&transition.rule, &transition.component);
                 }
             }
             TransitionKind::Fired => {
@@ -211,7 +213,8 @@ impl Desk<'_> {
         self.outcome.timeline.extend(timeline);
         self.outcome.effects.extend(effects);
         self.weigh(&mut ticket, entry);
-        self.changed.insert(ticket.id, ticket);
+        self.changed.insert(ticket.id, ticket.clone());
+        self.gather_effects(&ticket, entry);
     }
 
     fn fired_again(&mut self, ticket: Ticket, entry: &KnowledgeEntry, subject: &Subject<'_>) {
@@ -227,7 +230,8 @@ impl Desk<'_> {
         {
             words::fill(&mut ticket, entry, subject);
             self.weigh(&mut ticket, entry);
-            self.changed.insert(ticket.id, ticket);
+            self.changed.insert(ticket.id, ticket.clone());
+            self.gather_effects(&ticket, entry);
         }
     }
 
@@ -264,6 +268,7 @@ impl Desk<'_> {
             let newest = self.ticket_of(rule, component).is_some_and(|newest| newest.id == ticket.id);
             if finding.phase == Phase::Firing
                 && finding.suppressed.is_none()
+                && !finding.standing.is_silent()
                 && seen
                 && newest
                 && entry.opens_ticket
@@ -343,11 +348,8 @@ impl Desk<'_> {
 
     /// The ticket that a finding belongs to: the open one, else the newest that may still be reopened.
     fn ticket_of(&self, rule: &RuleCode, component: &Component) -> Option<Ticket> {
-        let unchanged = self.context.tickets.iter().filter(|ticket| !self.changed.contains_key(&ticket.id));
-        let own = unchanged.chain(self.changed.values()).filter(|ticket| {
-            ticket.device.as_ref() == Some(&self.context.device.device)
-                && ticket.rule.as_ref() == Some(rule)
-                && ticket.component.as_ref() == Some(component)
+        let own = self.tickets_of_device().filter(|ticket| {
+            ticket.rule.as_ref() == Some(rule) && ticket.component.as_ref() == Some(component)
         });
         let usable = own.filter(|ticket| match ticket.state {
             TicketState::New | TicketState::Assigned | TicketState::InProgress | TicketState::OnHold => true,
@@ -359,17 +361,19 @@ impl Desk<'_> {
         usable.max_by_key(|ticket| (ticket.state.is_open(), ticket.resolved_at, ticket.id)).cloned()
     }
 
+    /// The device's tickets as they are by now.
+    fn tickets_of_device(&self) -> impl Iterator<Item = &Ticket> {
+        let unchanged = self.context.tickets.iter().filter(|ticket| !self.changed.contains_key(&ticket.id));
+        let all = unchanged.chain(self.changed.values());
+        all.filter(|ticket| ticket.device.as_ref() == Some(&self.context.device.device))
+    }
+
     fn ticket_that_asked(&self, request_id: &str) -> Option<Ticket> {
         if request_id.is_empty() {
             return None;
         }
-        let unchanged = self.context.tickets.iter().filter(|ticket| !self.changed.contains_key(&ticket.id));
-        unchanged
-            .chain(self.changed.values())
-            .find(|ticket| {
-                ticket.device.as_ref() == Some(&self.context.device.device)
-                    && ticket.tested.iter().any(|test| test.request_id == request_id)
-            })
+        self.tickets_of_device()
+            .find(|ticket| ticket.tested.iter().any(|test| test.request_id == request_id))
             .cloned()
     }
 

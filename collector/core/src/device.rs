@@ -7,11 +7,11 @@
 
 use crate::desk::{self, DeskContext, DeskOutcome};
 use crate::evaluate::{self, Transition};
-use crate::finding::DeviceState;
+use crate::finding::{DeviceState, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeSet};
 use crate::sla::Calendar;
-use crate::ticket::{self, Change, REOPEN_WITHIN, Ticket, TicketInput};
-use firstline_model::{Body, DiagnosticReport, Observation, TicketId, Timestamp, Value};
+use crate::ticket::{self, Change, REOPEN_WITHIN, Ticket, TicketInput, TimelineEntry};
+use firstline_model::{Body, Component, DiagnosticReport, Observation, RuleCode, TicketId, Timestamp, Value};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -146,15 +146,55 @@ impl KnownDevice {
         parent: TicketId,
         key: &str,
         now: Timestamp,
-    ) -> Option<Ticket> {
+    ) -> Option<(Ticket, Vec<TimelineEntry>)> {
         let input = TicketInput::JoinParent { parent, key: key.to_owned() };
         let calendar = Calendar { utc_offset_minutes: 0 };
-        let (after, _, _) = ticket::apply(ticket.clone(), input, calendar, now).ok()?;
+        let (after, timeline, _) = ticket::apply(ticket.clone(), input, calendar, now).ok()?;
         if after.version == ticket.version {
             return None;
         }
         self.replace(after.clone());
-        Some(after)
+        Some((after, timeline))
+    }
+
+    /// The device's open ticket about this fault.
+    pub fn open_ticket_of(&self, rule: &RuleCode, component: &Component) -> Option<&Ticket> {
+        self.tickets.iter().find(|ticket| {
+            ticket.state.is_open()
+                && ticket.rule.as_ref() == Some(rule)
+                && ticket.component.as_ref() == Some(component)
+        })
+    }
+
+    /// How a finding stands to the same fault on other devices.
+    pub fn standing(&self, rule: &RuleCode, component: &Component) -> Standing {
+        let finding = self.state.findings.get(&(rule.clone(), component.clone()));
+        finding.map(|finding| finding.standing).unwrap_or_default()
+    }
+
+    /// Changes how a finding that fires stands to the same fault on other devices.
+    pub fn stand(&mut self, rule: &RuleCode, component: &Component, standing: Standing) {
+        let finding = self.state.findings.get_mut(&(rule.clone(), component.clone()));
+        if let Some(finding) = finding.filter(|finding| finding.fires()) {
+            finding.standing = standing;
+        }
+    }
+
+    /// A finding that was compared with other devices has nothing in common with them: what is to be decided about
+    /// it now. `None` when it does not wait (any more).
+    pub fn speak_for_itself(
+        &mut self,
+        knowledge: &KnowledgeSet,
+        rule: &RuleCode,
+        component: &Component,
+        now: Timestamp,
+    ) -> Option<Transition> {
+        let finding = self.state.findings.get_mut(&(rule.clone(), component.clone()))?;
+        match finding.standing {
+            Standing::Waiting(_) => finding.standing = Standing::Own,
+            Standing::Own | Standing::Child(_) | Standing::Member(_) => return None,
+        }
+        evaluate::again(knowledge, &self.traits, &mut self.state, rule, component, now)
     }
 
     /// Forgets tickets that can no longer change by themselves.

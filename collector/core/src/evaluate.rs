@@ -23,6 +23,7 @@
 //! observed times by the time of receipt before they come here.
 
 mod condition;
+mod hidden;
 mod ingest;
 mod judge;
 mod relative;
@@ -182,6 +183,21 @@ pub fn next_deadline(
     state: &DeviceState,
 ) -> Option<Timestamp> {
     state.findings.values().filter_map(|finding| judge::deadline(knowledge, device, state, finding)).min()
+}
+
+/// A finding that fires, told once more as if it had fired just now: because it had waited for something. When another
+/// rule hides it by now, that is told instead.
+pub(crate) fn again(
+    knowledge: &KnowledgeSet,
+    device: &DeviceTraits,
+    state: &mut DeviceState,
+    rule: &RuleCode,
+    component: &Component,
+    now: Timestamp,
+) -> Option<Transition> {
+    let mut out = Vec::new();
+    Judge { knowledge, device, out: &mut out }.tell_again(state, rule, component, now);
+    out.pop()
 }
 
 fn ingest_awake(judge: &mut Judge<'_>, state: &mut DeviceState, at: Timestamp) {

@@ -6,7 +6,7 @@
 
 use crate::desk::DeskOutcome;
 use crate::device::{KnownDevice, News};
-use crate::finding::{DeviceState, Finding, Phase};
+use crate::finding::{DeviceState, Finding, Phase, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
 use crate::ticket::Ticket;
 use firstline_model::{
@@ -97,5 +97,6 @@ fn remembered(entry: &KnowledgeEntry, ticket: &Ticket) -> Option<Finding> {
         metric: semconv::COLLECTOR_CERTIFICATE_TIME_TO_EXPIRY.to_owned(),
         suppressed: None,
         episodes: 1,
+        standing: Standing::Own,
     })
 }

@@ -1,6 +1,6 @@
 //! What a rule asserts of one component, and what is remembered of a device to decide it.
 
-use firstline_model::{Attributes, Component, Presence, RuleCode, Severity, Timestamp, Value};
+use firstline_model::{Attributes, Component, Presence, RuleCode, Severity, TicketId, Timestamp, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -64,6 +64,55 @@ pub struct Finding {
     pub suppressed: Option<String>,
     /// How many episodes there have been.
     pub episodes: u32,
+    /// How it stands to the same fault on other devices.
+    pub standing: Standing,
+}
+
+/// What a finding's `suppressed` begins with when another rule's finding explains it.
+const HIDDEN_BY: &str = "hidden by ";
+
+impl Finding {
+    /// What `suppressed` says when `rule` hides the finding.
+    pub(crate) fn hidden_text(rule: &RuleCode) -> String {
+        format!("{HIDDEN_BY}{rule}")
+    }
+
+    /// The rule whose finding hides this one, when one does.
+    pub fn hidden_by(&self) -> Option<&str> {
+        self.suppressed.as_deref()?.strip_prefix(HIDDEN_BY)
+    }
+
+    /// Whether it fires, recovering or not.
+    pub const fn fires(&self) -> bool {
+        match self.phase {
+            Phase::Firing | Phase::Clearing => true,
+            Phase::Pending | Phase::Cleared => false,
+        }
+    }
+}
+
+/// How a finding that fires stands to the same fault on other devices (see [`crate::fleet`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It speaks for itself: it has a ticket of its own, or needs none.
+    #[default]
+    Own,
+    /// It is compared with other devices until then, by the collector's clock, and has no ticket yet.
+    Waiting(Timestamp),
+    /// It has a ticket, which is a child of this one.
+    Child(TicketId),
+    /// It is a record of this ticket and has none of its own.
+    Member(TicketId),
+}
+
+impl Standing {
+    /// Whether its own tickets are not touched by what becomes of it.
+    pub const fn is_silent(self) -> bool {
+        match self {
+            Self::Own | Self::Child(_) => false,
+            Self::Waiting(_) | Self::Member(_) => true,
+        }
+    }
 }
 
 /// The newest sample of a series. Its attributes include the state attributes.

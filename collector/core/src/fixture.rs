@@ -1,7 +1,7 @@
 //! What the tests of this crate share: short ways to write entries and observations, and a bench that plays them.
 
 use crate::evaluate::{Transition, TransitionKind, advance, next_deadline, observe};
-use crate::finding::DeviceState;
+use crate::finding::{DeviceState, Finding, Phase, Standing};
 use crate::knowledge::{
     Compare, Condition, Dependency, Detection, DeviceTraits, Explanation, KnowledgeEntry, KnowledgeSet,
     Level, SeriesMatch, TextMatch,
@@ -138,6 +138,27 @@ pub(crate) fn observed_facts(t: i64, facts: Value) -> Observation {
 
 fn observation(t: i64, on: &str, body: Body) -> Observation {
     Observation { component: component(on), observed_at: at(t), body }
+}
+
+/// A finding that fires since `since`.
+pub(crate) fn finding(rule: &str, on: &str, since: i64) -> Finding {
+    Finding {
+        rule: code(rule),
+        component: component(on),
+        phase: Phase::Firing,
+        severity: Severity::Critical,
+        since: at(since),
+        fired_at: Some(at(since)),
+        level_since: vec![Some(at(since))],
+        clear_since: None,
+        cleared_at: None,
+        value: None,
+        threshold: None,
+        metric: String::new(),
+        suppressed: None,
+        episodes: 1,
+        standing: Standing::Own,
+    }
 }
 
 /// A device under test.

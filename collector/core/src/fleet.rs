@@ -1,25 +1,38 @@
 //! What many devices have in common when they fail alike: one Problem instead of a ticket for each of them.
 //!
-//! The shell tells the fleet what it hears of every device and which findings fire. A finding that others may share
-//! waits [`COMPANY`] for them; then either a shared cause is found and one parent stands for all, or each finding
-//! opens its own ticket as usual. Devices that fail later join the parent, and it ends when nobody is left.
+//! The shell (live serving, or a replay) tells the fleet what it hears of every device and gives it the news of each
+//! before it decides about tickets ([`Fleet::sift`]). A finding that others may share waits [`COMPANY`] for them; then
+//! either a shared cause is found and one parent stands for all, or each finding opens its own ticket as usual. Devices
+//! that fail later join the parent, and it ends when nobody is left. What follows is done by [`Fleet::perform`], the
+//! same for every shell.
 //!
 //! An attribute (site, switch, access point, driver version, ...) is a shared cause when it is common among the failing
 //! and rare among the healthy: the chance that so many of the failing have it by accident is below
 //! [`significance::LEVEL`], counted over everything that was compared. Silence is judged in the same way, so one
 //! laptop that closes its lid is nothing, and a site that falls silent while others report is one ticket.
+//!
+//! What has to survive a restart stands in the findings ([`crate::finding::Standing`]) and in [`SharedCause`]s; the
+//! shell saves both in the transaction of the tickets that follow from them, and gives them back to
+//! [`Fleet::restore`].
 
 mod attribute;
+mod cause;
+mod kept;
+mod perform;
 mod problem;
 mod significance;
 mod silence;
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{Attribute, AttributeKind};
+pub use kept::SharedCause;
+pub use perform::{Shell, Unticketed};
 pub use problem::{Shared, open_problem};
 
 use crate::knowledge::KnowledgeEntry;
 use attribute::{Family, attributes_of};
-use firstline_model::{Component, DeviceId, Presence, RuleCode, Timestamp, Value};
+use firstline_model::{Component, ComponentKind, DeviceId, Presence, RuleCode, TicketId, Timestamp, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -27,6 +40,12 @@ use std::time::Duration;
 pub const COMPANY: Duration = Duration::from_secs(30);
 /// A parent with more members keeps the further ones as records of its own: nobody reads hundreds of children.
 pub const MOST_CHILDREN: usize = 50;
+/// A parent without members ends after this: a device that comes back tells what it saw of the outage.
+const GRACE: Duration = Duration::from_secs(60);
+/// Devices may come back for so long after a parent ended and still tell of the outage ...
+const STRAGGLERS: Duration = Duration::from_secs(3600);
+/// ... which has this long to clear before it counts as a fault of its own.
+const OLD_NEWS: Duration = Duration::from_secs(600);
 
 /// A device's place in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,11 +68,11 @@ pub struct GroupId(pub usize);
 
 /// What becomes of a finding that fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+enum Course {
     /// It opens its own ticket.
     Own,
-    /// It waits for others like it.
-    Wait,
+    /// It waits until then for others like it.
+    Wait(Timestamp),
     /// It belongs to a parent.
     Join(GroupId, Membership),
 }
@@ -67,11 +86,24 @@ pub enum Membership {
     Record,
 }
 
-/// What the shell has to do.
+/// What stood before a finding was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Its own ticket, if any.
+    Own,
+    /// Nothing: it was waiting.
+    Waiting,
+    /// A record of a parent.
+    Record,
+}
+
+/// What has to be done; see [`Fleet::perform`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Nobody shares this finding: it opens its own ticket.
     Release(MemberFinding),
+    /// This finding was over before anything came of it.
+    Drop(MemberFinding),
     /// A shared cause was found, or came back: open (or reopen) its Problem.
     Begin {
         /// Which one.
@@ -93,6 +125,17 @@ pub enum Act {
     End(GroupId),
 }
 
+/// Whether a device's stream to the collector stands. In a recording nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// Only what is heard of it tells.
+    Unknown,
+    /// It stands.
+    Open,
+    /// It broke then, without a goodbye.
+    Lost(Timestamp),
+}
+
 #[derive(Debug, Clone)]
 struct Member {
     device: DeviceId,
@@ -101,7 +144,10 @@ struct Member {
     away_since: Timestamp,
     heard: Timestamp,
     spacing: Duration,
+    stream: Stream,
     silent: Option<Timestamp>,
+    /// It runs on a battery: its owner may close it at any time.
+    portable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -109,26 +155,50 @@ struct Group {
     rule: RuleCode,
     shared: Attribute,
     family: Option<Family>,
-    findings: BTreeSet<MemberFinding>,
+    findings: BTreeMap<MemberFinding, Membership>,
     silent: BTreeSet<Place>,
     children: usize,
     open: bool,
+    /// The Problem's ticket, once there is one.
+    parent: Option<TicketId>,
+    /// When it ends if nobody joins.
+    ending: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+/// A finding that waits for others like it.
+#[derive(Debug, Clone)]
+struct Waiting {
+    due: Timestamp,
+    family: Family,
+    /// It tells of an outage that is over.
+    old_news: bool,
 }
 
 /// All devices, as far as shared causes are concerned.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     members: Vec<Member>,
+    places: BTreeMap<DeviceId, Place>,
     having: BTreeMap<Attribute, BTreeSet<Place>>,
     firing: BTreeMap<Family, BTreeMap<MemberFinding, Timestamp>>,
-    waiting: BTreeMap<MemberFinding, (Timestamp, Family)>,
+    waiting: BTreeMap<MemberFinding, Waiting>,
     groups: Vec<Group>,
+    /// Groups without members, by the time at which they end.
+    endings: BTreeSet<(Timestamp, usize)>,
     next_look: Option<Timestamp>,
+    /// Groups that changed since they were last saved.
+    touched: BTreeSet<usize>,
 }
 
 impl Fleet {
-    /// A device that was not known before.
+    /// A device's place; it gets one when it was not known before.
     pub fn add(&mut self, device: DeviceId, at: Timestamp) -> Place {
+        let place = Place(self.members.len());
+        match self.places.get(&device) {
+            Some(known) => return *known,
+            None => self.places.insert(device.clone(), place),
+        };
         self.members.push(Member {
             device,
             attributes: BTreeSet::new(),
@@ -136,9 +206,11 @@ impl Fleet {
             away_since: at,
             heard: at,
             spacing: Duration::ZERO,
+            stream: Stream::Unknown,
             silent: None,
+            portable: false,
         });
-        Place(self.members.len() - 1)
+        place
     }
 
     /// The device at a place.
@@ -146,11 +218,24 @@ impl Fleet {
         &self.members[place.0].device
     }
 
+    /// The place of a device.
+    pub fn place(&self, device: &DeviceId) -> Option<Place> {
+        self.places.get(device).copied()
+    }
+
     /// The facts of a device changed.
     pub fn know(&mut self, place: Place, facts: &Value, site: Option<&str>) {
         let member = &mut self.members[place.0];
         let parts = member.attributes.iter().filter(|one| one.kind == AttributeKind::Part).cloned();
         let now: BTreeSet<Attribute> = attributes_of(facts, site).chain(parts).collect();
+        if let Some(class) = facts.get("device_class").and_then(Value::as_text) {
+            member.portable = matches!(class, "laptop" | "tablet" | "convertible");
+        }
+        self.has_now(place, now);
+    }
+
+    fn has_now(&mut self, place: Place, now: BTreeSet<Attribute>) {
+        let member = &mut self.members[place.0];
         for gone in member.attributes.difference(&now) {
             if let Some(places) = self.having.get_mut(gone) {
                 places.remove(&place);
@@ -164,6 +249,9 @@ impl Fleet {
 
     /// A device uses a part that others may use too: a printer, a name server, a gateway of the VPN.
     pub fn uses(&mut self, place: Place, component: &Component) {
+        if component.kind == ComponentKind::Battery {
+            self.members[place.0].portable = true;
+        }
         if let Some(part) = Attribute::part(component)
             && self.members[place.0].attributes.insert(part.clone())
         {
@@ -171,25 +259,50 @@ impl Fleet {
         }
     }
 
-    /// A finding fires and would open a ticket.
-    pub fn fired(&mut self, entry: &KnowledgeEntry, finding: MemberFinding, now: Timestamp) -> Course {
+    /// A device was taken out of service: it is neither failing nor healthy, and nothing waits for it.
+    pub fn retire(&mut self, place: Place, now: Timestamp) {
+        self.presence(place, Presence::Retired, now);
+        self.has_now(place, BTreeSet::new());
+        self.waiting.retain(|finding, _| finding.place != place);
+        self.firing.values_mut().for_each(|findings| findings.retain(|finding, _| finding.place != place));
+        for at in 0..self.groups.len() {
+            let before = self.groups[at].findings.len();
+            self.groups[at].findings.retain(|finding, _| finding.place != place);
+            if self.groups[at].findings.len() != before {
+                self.end_if_empty(at, now);
+            }
+        }
+    }
+
+    /// A finding fires and would open a ticket. `since` is when its fault began, by the clock of `now`.
+    fn fired(
+        &mut self,
+        entry: &KnowledgeEntry,
+        finding: MemberFinding,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Course {
         let Some(family) = Family::of(entry, &finding.component) else { return Course::Own };
-        self.firing.entry(family.clone()).or_default().insert(finding.clone(), now);
         let attributes = &self.members[finding.place.0].attributes;
-        let open = self.groups.iter().position(|group| {
-            group.open
-                && group.family.as_ref().is_none_or(|of| *of == family)
+        let concerns = |group: &&Group| {
+            group.family.as_ref().is_none_or(|of| *of == family)
                 && attributes.contains(&group.shared)
                 && (group.family.is_some() || family.is_outage())
-        });
-        if let Some(at) = open {
-            let membership = match self.join(GroupId(at), &finding) {
-                // Of a place that fell silent nobody needs to hear the single computers.
-                Membership::Child if self.groups[at].family.is_none() => Membership::Record,
-                membership @ (Membership::Child | Membership::Record) => membership,
-            };
-            return Course::Join(GroupId(at), membership);
+        };
+        if let Some(at) = self.groups.iter().position(|group| group.open && concerns(&group)) {
+            self.firing.entry(family).or_default().insert(finding.clone(), now);
+            return Course::Join(GroupId(at), self.join(GroupId(at), &finding));
         }
+        let is_old_news =
+            self.groups.iter().filter(concerns).any(|group| {
+                group.ended.is_some_and(|ended| since < ended && now.since(ended) <= STRAGGLERS)
+            });
+        if is_old_news {
+            let due = now.plus(OLD_NEWS);
+            self.waiting.insert(finding, Waiting { due, family, old_news: true });
+            return Course::Wait(due);
+        }
+        self.firing.entry(family.clone()).or_default().insert(finding.clone(), now);
         let company = attributes
             .iter()
             .filter(|one| family.may_share(one.kind))
@@ -197,161 +310,69 @@ impl Fleet {
         if !company {
             return Course::Own;
         }
-        self.waiting.insert(finding, (now.plus(COMPANY), family));
-        Course::Wait
+        let due = now.plus(COMPANY);
+        self.waiting.insert(finding, Waiting { due, family, old_news: false });
+        Course::Wait(due)
     }
 
-    /// A finding is over. `true` when it was still waiting and never had a ticket.
-    pub fn cleared(&mut self, finding: &MemberFinding, out: &mut Vec<Act>) -> bool {
+    /// A finding is over.
+    fn cleared(&mut self, finding: &MemberFinding, now: Timestamp) -> Left {
         for findings in self.firing.values_mut() {
             findings.remove(finding);
         }
+        let mut left = Left::Own;
         for at in 0..self.groups.len() {
-            if self.groups[at].findings.remove(finding) {
-                self.end_if_empty(at, out);
+            if let Some(membership) = self.groups[at].findings.remove(finding) {
+                self.touched.insert(at);
+                self.end_if_empty(at, now);
+                if membership == Membership::Record {
+                    left = Left::Record;
+                }
             }
         }
-        self.waiting.remove(finding).is_some()
+        if self.waiting.remove(finding).is_some() { Left::Waiting } else { left }
     }
 
     /// When [`Fleet::pass_time`] has something to do.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let waiting = self.waiting.values().map(|(due, _)| *due).min();
-        [waiting, self.next_look].into_iter().flatten().min()
+        let waiting = self.waiting.values().map(|waiting| waiting.due).min();
+        let ending = self.endings.first().map(|(at, _)| *at);
+        [waiting, ending, self.next_look].into_iter().flatten().min()
     }
 
-    /// Lets time pass: looks for shared causes of what waited long enough, and for silence.
+    /// Lets time pass: looks for shared causes of what waited long enough, and for silence, and ends what is over.
     pub fn pass_time(&mut self, now: Timestamp, out: &mut Vec<Act>) {
-        while let Some((finding, family)) = self
+        while let Some(finding) = self
             .waiting
             .iter()
-            .filter(|(_, (due, _))| *due <= now)
-            .min_by_key(|(finding, (due, _))| (*due, (*finding).clone()))
-            .map(|(finding, (_, family))| (finding.clone(), family.clone()))
+            .filter(|(_, waiting)| waiting.due <= now)
+            .min_by_key(|(finding, waiting)| (waiting.due, (*finding).clone()))
+            .map(|(finding, _)| finding.clone())
         {
-            match self.shared_cause(&finding, &family, now) {
-                Some(shared) => self.begin(&family, shared, now, out),
-                None => {
-                    self.waiting.remove(&finding);
-                    out.push(Act::Release(finding));
-                }
+            let Some(waiting) = self.waiting.get(&finding).cloned() else { break };
+            if waiting.old_news {
+                self.firing.entry(waiting.family.clone()).or_default().insert(finding.clone(), now);
+            }
+            if let Some(shared) = self.shared_cause(&finding, &waiting.family, now) {
+                self.begin(&waiting.family, shared, now, out);
+            }
+            // A shared cause takes in everybody that it explains, so this one too.
+            if self.waiting.remove(&finding).is_some() {
+                out.push(Act::Release(finding));
             }
         }
         self.look_for_silence(now, out);
-    }
-
-    /// The attribute of `finding`'s device that explains the failing best, if any does.
-    fn shared_cause(&self, finding: &MemberFinding, family: &Family, now: Timestamp) -> Option<Attribute> {
-        let failing: BTreeMap<Place, Timestamp> = self
-            .firing
-            .get(family)?
-            .iter()
-            .filter(|(_, since)| now.since(**since) <= family.window())
-            .map(|(finding, since)| (finding.place, *since))
-            .collect();
-        let candidates = failing
-            .keys()
-            .flat_map(|place| &self.members[place.0].attributes)
-            .filter(|one| family.may_share(one.kind))
-            .collect::<BTreeSet<_>>();
-        let own = &self.members[finding.place.0].attributes;
-        let judged = candidates.iter().filter(|one| own.contains(**one)).filter_map(|one| {
-            let having = self.having.get(*one)?;
-            let with: Vec<Timestamp> =
-                failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
-            if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {
-                return None;
-            }
-            if one.kind == AttributeKind::Part && family.is_part_itself() {
-                return Some((f64::NEG_INFINITY, *one));
-            }
-            let chance = significance::ln_chance(self.members.len(), having.len(), failing.len(), with.len());
-            let unlikely = chance + (candidates.len() as f64).ln() < significance::LEVEL.ln();
-            // Where everybody has it there is nothing to compare with; that half of them fail at once is no accident.
-            let together = with.iter().max()?.since(*with.iter().min()?) <= significance::AT_ONCE;
-            let everybody = self.members.len() < having.len() + 3;
-            let burst = everybody && with.len() >= 5 && with.len() * 2 >= having.len() && together;
-            (unlikely || burst).then_some((chance, *one))
-        });
-        // Equally likely ones are told apart by their kind: the wider place first, then what stands in it.
-        judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))).map(|(_, one)| one.clone())
-    }
-
-    /// Opens the group of a shared cause, or opens it again, and takes everybody in whom it explains.
-    fn begin(&mut self, family: &Family, shared: Attribute, now: Timestamp, out: &mut Vec<Act>) {
-        let rule = family.rule();
-        let group = self.group(rule, shared, Some(family.clone()));
-        let shared = self.groups[group.0].shared.clone();
-        let having = self.having.get(&shared).cloned().unwrap_or_default();
-        let findings: Vec<(MemberFinding, Timestamp)> = self
-            .firing
-            .get(family)
-            .into_iter()
-            .flatten()
-            .filter(|(finding, _)| having.contains(&finding.place))
-            .map(|(finding, since)| (finding.clone(), *since))
-            .collect();
-        out.push(Act::Begin {
-            group,
-            rule: self.groups[group.0].rule.clone(),
-            shared,
-            since: findings.iter().map(|(_, since)| *since).min().unwrap_or(now),
-            failing: (findings.len(), having.len()),
-        });
-        let all_as_records = findings.len() > MOST_CHILDREN;
-        for (finding, _) in findings {
-            let waited = self.waiting.remove(&finding).is_some();
-            let membership = match self.join(group, &finding) {
-                // A large outage is one line for the helpdesk from the start.
-                Membership::Child if all_as_records && waited => Membership::Record,
-                membership @ (Membership::Child | Membership::Record) => membership,
-            };
-            out.push(Act::Join(group, finding, membership));
+        while let Some((at, group)) = self.endings.first().copied().filter(|(at, _)| *at <= now) {
+            self.endings.remove(&(at, group));
+            self.end(group, now, out);
         }
     }
 
-    fn group(&mut self, rule: RuleCode, shared: Attribute, family: Option<Family>) -> GroupId {
-        let known = self.groups.iter().position(|group| group.rule == rule && group.shared == shared);
-        let at = known.unwrap_or_else(|| {
-            self.groups.push(Group {
-                rule,
-                shared,
-                family: family.clone(),
-                findings: BTreeSet::new(),
-                silent: BTreeSet::new(),
-                children: 0,
-                open: false,
-            });
-            self.groups.len() - 1
-        });
-        let group = &mut self.groups[at];
-        if !group.open {
-            group.children = 0;
-        }
-        group.open = true;
-        GroupId(at)
-    }
-
-    fn join(&mut self, group: GroupId, finding: &MemberFinding) -> Membership {
-        let group = &mut self.groups[group.0];
-        group.findings.insert(finding.clone());
-        group.children += 1;
-        if group.children > MOST_CHILDREN { Membership::Record } else { Membership::Child }
-    }
-
-    fn end_if_empty(&mut self, at: usize, out: &mut Vec<Act>) {
-        let group = &mut self.groups[at];
-        if group.open && group.findings.is_empty() && group.silent.is_empty() {
-            group.open = false;
-            out.push(Act::End(GroupId(at)));
-        }
-    }
-
-    /// A device went away or came back.
-    pub fn presence(&mut self, place: Place, presence: Presence, at: Timestamp, out: &mut Vec<Act>) {
+    /// A device went away in order, or came back.
+    pub fn presence(&mut self, place: Place, presence: Presence, at: Timestamp) {
         let member = &mut self.members[place.0];
         member.awake = presence == Presence::Online;
         member.away_since = at;
-        self.heard_again(place, out);
+        self.heard_again(place, at);
     }
 }

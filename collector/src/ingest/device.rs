@@ -10,8 +10,8 @@ use firstline_collector_store::plan::{DevicePlan, NewMark, NewRecord};
 use firstline_collector_store::record::{AuditEntry, Device, DeviceSnapshot, LatestContent, LatestValue};
 use firstline_model::semconv::attribute;
 use firstline_model::{
-    Attributes, Body, Component, ComponentKind, DeviceId, Epoch, Observation, RuleCode, SequenceNumber,
-    TicketId, Timestamp, Value, semconv,
+    Attributes, Body, Component, ComponentKind, DeviceId, Epoch, Observation, Presence, RuleCode,
+    SequenceNumber, TicketId, Timestamp, Value, semconv,
 };
 use firstline_proto::convert::decode_record;
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub(crate) struct Draft {
     findings_before: BTreeMap<(RuleCode, Component), Finding>,
     news: News,
     state_changed: bool,
+    /// What the device said last of whether it is there.
+    pub said: Option<Presence>,
     /// How many observations were taken in.
     pub observations: u64,
 }
@@ -54,14 +56,25 @@ impl Live {
     /// Takes over what the store holds.
     pub(crate) fn new(snapshot: DeviceSnapshot) -> Self {
         let DeviceSnapshot { device, marks, state, tickets } = snapshot;
-        let traits = DeviceTraits {
+        let traits = Self::traits_of(&device);
+        let known = KnownDevice::new(traits, device.hostname.clone(), device.facts.clone(), state, tickets);
+        Self { device, marks, known, clock: DeviceClock::default() }
+    }
+
+    /// Who a device is, for the scopes of entries.
+    pub(crate) fn traits_of(device: &Device) -> DeviceTraits {
+        let class = device.facts.get("device_class").and_then(Value::as_text);
+        DeviceTraits {
             device: device.id.clone(),
             site: device.site.clone(),
             tags: device.tags.clone(),
-            device_class: None,
-        };
-        let known = KnownDevice::new(traits, device.hostname.clone(), device.facts.clone(), state, tickets);
-        Self { device, marks, known, clock: DeviceClock::default() }
+            device_class: class.map(str::to_owned),
+        }
+    }
+
+    /// What the core knows of it.
+    pub(crate) fn known_mut(&mut self) -> &mut KnownDevice {
+        &mut self.known
     }
 
     /// The device's name.
@@ -77,6 +90,7 @@ impl Live {
             findings_before: self.known.state.findings.clone(),
             news: News::default(),
             state_changed: false,
+            said: None,
             observations: 0,
         }
     }
@@ -197,12 +211,12 @@ impl Live {
                 subject: format!("{epoch}/{first}-{last}"),
                 detail: format!("{} records were given up: {reason}", last.saturating_sub(first) + 1),
             }),
+            Body::Presence(presence) => draft.said = Some(presence),
             Body::Sample { .. }
             | Body::Facts(_)
             | Body::State { .. }
             | Body::Event { .. }
-            | Body::Unavailable { .. }
-            | Body::Presence(_) => {}
+            | Body::Unavailable { .. } => {}
         }
     }
 
@@ -236,11 +250,6 @@ impl Live {
         draft.plan.timeline.extend(timeline);
         draft.plan.effects.extend(effects);
         draft.plan.finished_requests.extend(expired_requests);
-        for (key, finding) in &self.known.state.findings {
-            if draft.findings_before.get(key) != Some(finding) {
-                draft.plan.findings.push(finding.clone());
-            }
-        }
     }
 
     /// Finishes the plan.
@@ -248,9 +257,26 @@ impl Live {
         if draft.state_changed {
             draft.plan.state = Some(self.known.state.clone());
         }
+        for (key, finding) in &self.known.state.findings {
+            if draft.findings_before.get(key) != Some(finding) {
+                draft.plan.findings.push(finding.clone());
+            }
+        }
         draft.plan.latest = draft.latest.into_values().collect();
         self.known.forget_old_tickets(now);
         draft.plan
+    }
+}
+
+impl Draft {
+    /// The components that something was reported of.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &Component> {
+        self.latest.keys().map(|(component, _, _)| component)
+    }
+
+    /// What is still to be decided about.
+    pub(crate) fn news_mut(&mut self) -> &mut News {
+        &mut self.news
     }
 }
 

@@ -5,16 +5,19 @@
 //! that failed they are read again, so memory never knows more than the store.
 
 use super::device::{Draft, Incoming, Live};
+use super::fleet::{Gathering, LiveFleet, Noticed};
 use super::identity::Trust;
+use super::numbers::Numbers;
 use super::quota::{PORTION, Quotas};
 use super::registry::{Notice, Registry};
 use super::reply::{Applied, Reply};
 use crate::clock::Clock;
 use crate::limits;
 use crate::telemetry::Figures;
+use firstline_collector_core::fleet::Act;
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::REOPEN_WITHIN;
-use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::plan::{CommitPlan, DevicePlan, SharedPlan};
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::sabotage;
 use firstline_collector_store::{Store, StoreError};
@@ -77,7 +80,8 @@ pub(crate) enum Lane {
 #[derive(Debug, Clone)]
 pub struct Changed {
     pub site: Option<String>,
-    pub device: DeviceId,
+    /// None for what is of no single device.
+    pub device: Option<DeviceId>,
     pub tickets: Vec<TicketId>,
 }
 
@@ -176,6 +180,7 @@ pub fn start(
     let worker = Worker {
         ingest: Arc::clone(&ingest),
         live: HashMap::new(),
+        fleet: LiveFleet::default(),
         deadlines: BTreeSet::new(),
         deadline_of: HashMap::new(),
         numbers: Numbers::default(),
@@ -188,21 +193,14 @@ pub fn start(
 struct Worker {
     ingest: Arc<Ingest>,
     live: HashMap<DeviceId, Live>,
+    /// What the devices have in common.
+    fleet: LiveFleet,
     deadlines: BTreeSet<(Timestamp, DeviceId)>,
     deadline_of: HashMap<DeviceId, Timestamp>,
     numbers: Numbers,
     /// So many are reserved at once.
     wanted_numbers: u64,
     changed: Arc<dyn Fn(Changed) + Send + Sync>,
-}
-
-/// Ticket numbers that this process has reserved.
-#[derive(Debug, Default)]
-struct Numbers {
-    next: TicketId,
-    left: u64,
-    /// More were taken than there are.
-    overdrawn: bool,
 }
 
 /// What one group has to do with one device.
@@ -230,11 +228,10 @@ impl Worker {
             }
             Err(error) => tracing::error!(error = %error, "findings in motion cannot be read"),
         }
+        self.refresh_fleet().await;
         loop {
-            let wait = self
-                .deadlines
-                .first()
-                .map_or(Duration::from_secs(3600), |(at, _)| at.since(self.ingest.now()));
+            let due = self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.fleet.next_deadline());
+            let wait = due.min().map_or(Duration::from_secs(3600), |at| at.since(self.ingest.now()));
             let mut group = Vec::new();
             tokio::select! {
                 biased;
@@ -292,6 +289,7 @@ impl Worker {
             }
         }
         let now = self.ingest.now();
+        let fleet_is_due = self.fleet.next_deadline().is_some_and(|at| at <= now);
         while let Some((at, device)) = self.deadlines.first().cloned() {
             if at > now {
                 break;
@@ -300,7 +298,7 @@ impl Worker {
             self.deadline_of.remove(&device);
             todo.entry(device).or_default().time = true;
         }
-        if !todo.is_empty() {
+        if !todo.is_empty() || fleet_is_due {
             self.apply(todo).await;
         }
         self.forget_oldest();
@@ -311,10 +309,14 @@ impl Worker {
         for attempt in 1..=ATTEMPTS {
             let (knowledge, _) = self.ingest.knowledge();
             self.reserve().await;
+            if !self.refresh_fleet().await {
+                break;
+            }
             let now = self.ingest.now();
             let mut plan = CommitPlan::default();
             let mut observations = 0;
-            let mut stored = BTreeSet::new();
+            let mut drafts = BTreeMap::new();
+            let mut acts = Vec::new();
             for (device, todo) in &mut todo {
                 let Some(live) = self.load(device).await else { continue };
                 // The session has just seen the device active: what memory holds may be from before its release.
@@ -335,20 +337,30 @@ impl Worker {
                     reply.send(Applied::NotStored);
                 }
                 let mut draft = live.draft();
-                judge(live, &knowledge, todo, now, numbers, &mut draft);
+                let noticed = judge(live, &knowledge, todo, now, &mut draft);
                 observations += draft.observations;
-                stored.insert(device.clone());
+                self.fleet.take(&knowledge, live, &mut draft, &noticed, now, &mut acts);
+                live.decide(&knowledge, now, &mut || numbers.take(), &mut draft);
+                drafts.insert(device.clone(), draft);
+            }
+            self.fleet.pass_time(now, &mut acts);
+            if let Err(error) = self.share(acts, &knowledge, now, &mut drafts, &mut plan.shared).await {
+                tracing::error!(error = %error, "shared causes cannot be read");
+                self.distrust(drafts.keys());
+                break;
+            }
+            let stored: BTreeSet<DeviceId> = drafts.keys().cloned().collect();
+            for (device, draft) in drafts {
+                let Some(live) = self.live.get_mut(&device) else { continue };
                 let part = live.finish(now, draft);
-                if part != DevicePlan::unchanged(device.clone()) {
+                if part != DevicePlan::unchanged(device) {
                     plan.devices.push(part);
                 }
             }
-            if std::mem::take(&mut self.numbers.overdrawn) {
+            if self.numbers.was_overdrawn() {
                 // More tickets than numbers were reserved for: decide anew with enough of them.
                 self.wanted_numbers = self.wanted_numbers.saturating_mul(16);
-                for device in &stored {
-                    self.live.remove(device);
-                }
+                self.distrust(&stored);
                 continue;
             }
             let told = announce(&plan, &self.live);
@@ -372,16 +384,12 @@ impl Worker {
                 }
                 Err(StoreError::Conflict { what }) if attempt < ATTEMPTS => {
                     tracing::debug!(what, attempt, "somebody else was first; deciding anew");
-                    for device in &stored {
-                        self.live.remove(device);
-                    }
+                    self.distrust(&stored);
                 }
                 Err(error) => {
                     tracing::error!(error = %error, devices = stored.len(), "cannot store; agents keep their records");
                     self.ingest.figures.store_failures.fetch_add(1, Ordering::Relaxed);
-                    for device in &stored {
-                        self.live.remove(device);
-                    }
+                    self.distrust(&stored);
                     break;
                 }
             }
@@ -394,6 +402,45 @@ impl Worker {
             }
             self.set_deadline(&device, Some(again));
         }
+    }
+
+    /// Makes what devices share part of the decision. Other devices than those that brought something may be concerned.
+    async fn share(
+        &mut self,
+        acts: Vec<Act>,
+        knowledge: &KnowledgeSet,
+        now: Timestamp,
+        drafts: &mut BTreeMap<DeviceId, Draft>,
+        shared: &mut SharedPlan,
+    ) -> Result<(), StoreError> {
+        for device in self.fleet.devices_of(&acts) {
+            if !drafts.contains_key(&device)
+                && let Some(live) = self.load(&device).await
+            {
+                drafts.insert(device, live.draft());
+            }
+        }
+        let store = Arc::clone(&self.ingest.store);
+        let desk = Gathering::new(knowledge, now, &mut self.live, drafts, &mut self.numbers, shared);
+        self.fleet.perform(&*store, acts, desk).await
+    }
+
+    /// Forgets what was not stored.
+    fn distrust<'d>(&mut self, devices: impl IntoIterator<Item = &'d DeviceId>) {
+        self.fleet.distrust();
+        for device in devices {
+            self.live.remove(device);
+        }
+    }
+
+    /// Reads what is stored of shared causes, unless it is known. `false` when it cannot be read.
+    async fn refresh_fleet(&mut self) -> bool {
+        let (knowledge, _) = self.ingest.knowledge();
+        let read = self.fleet.refresh(&*self.ingest.store, &knowledge, self.ingest.now()).await;
+        if let Err(error) = &read {
+            tracing::error!(error = %error, "shared causes cannot be read");
+        }
+        read.is_ok()
     }
 
     fn committed(&mut self, todo: BTreeMap<DeviceId, Todo>, stored: &BTreeSet<DeviceId>, observations: u64) {
@@ -413,6 +460,9 @@ impl Worker {
             }
             self.schedule(&device, now);
         }
+        for device in stored {
+            self.schedule(device, now);
+        }
     }
 
     async fn load(&mut self, device: &DeviceId) -> Option<&mut Live> {
@@ -420,7 +470,9 @@ impl Worker {
             let reopen_since = self.ingest.now().minus(REOPEN_WITHIN);
             match self.ingest.store.snapshot(device, reopen_since).await {
                 Ok(Some(snapshot)) => {
-                    self.live.insert(device.clone(), Live::new(snapshot));
+                    let live = Live::new(snapshot);
+                    self.fleet.read(&live, self.ingest.now());
+                    self.live.insert(device.clone(), live);
                 }
                 Ok(None) => return None,
                 Err(error) => {
@@ -433,11 +485,9 @@ impl Worker {
     }
 
     async fn reserve(&mut self) {
-        if self.numbers.left < self.wanted_numbers {
+        if self.numbers.left() < self.wanted_numbers {
             match self.ingest.store.reserve_tickets(self.wanted_numbers).await {
-                Ok(first) => {
-                    self.numbers = Numbers { next: first, left: self.wanted_numbers, overdrawn: false }
-                }
+                Ok(first) => self.numbers = Numbers::of(first, self.wanted_numbers),
                 Err(error) => tracing::error!(error = %error, "no ticket numbers can be reserved"),
             }
         }
@@ -478,14 +528,14 @@ impl Worker {
     }
 }
 
+/// Takes in what a device brought and lets time pass for it.
 fn judge(
     live: &mut Live,
     knowledge: &KnowledgeSet,
     todo: &Todo,
     now: Timestamp,
-    numbers: &mut Numbers,
     draft: &mut Draft,
-) {
+) -> Noticed {
     if let Some((presence, version)) = &todo.presence {
         draft.plan.presence = Some(*presence);
         draft.plan.seen_at = Some(now);
@@ -507,26 +557,23 @@ fn judge(
     live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.
     live.pass_time(knowledge, now, draft);
-    let mut next_id = || {
-        let id = numbers.next;
-        numbers.next = TicketId(id.0 + 1);
-        match numbers.left.checked_sub(1) {
-            Some(left) => numbers.left = left,
-            // The number is not ours; nothing of this decision is saved.
-            None => numbers.overdrawn = true,
-        }
-        id
-    };
-    live.decide(knowledge, now, &mut next_id, draft);
+    Noticed {
+        presence: todo.presence.as_ref().map(|(presence, _)| *presence),
+        said: draft.said,
+        facts: draft.plan.facts.is_some(),
+    }
 }
 
 fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {
-    plan.devices
-        .iter()
-        .map(|part| Changed {
-            site: live.get(&part.device).and_then(|live| live.device.site.clone()),
-            device: part.device.clone(),
-            tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
-        })
-        .collect()
+    let devices = plan.devices.iter().map(|part| Changed {
+        site: live.get(&part.device).and_then(|live| live.device.site.clone()),
+        device: Some(part.device.clone()),
+        tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
+    });
+    let shared = plan.shared.tickets.iter().map(|ticket| Changed {
+        site: ticket.site.clone(),
+        device: None,
+        tickets: vec![ticket.id],
+    });
+    devices.chain(shared).collect()
 }

@@ -3,16 +3,15 @@
 //! Before a line is looked at, everything is settled that was due before it, of all devices, in order of time. So a
 //! finding fires when its hold time ends, not when its device happens to say something next.
 
+use super::house::House;
 use super::line::device_id;
-use super::output::{Output, Suppressed};
+use super::output::Output;
 use firstline_collector_core::device::{KnownDevice, News};
-use firstline_collector_core::evaluate::Transition;
 use firstline_collector_core::finding::{DeviceState, Phase};
-use firstline_collector_core::fleet::{Fleet, GroupId, MemberFinding, Place};
+use firstline_collector_core::fleet::{Fleet, Place};
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
-use firstline_collector_core::ticket::Ticket;
-use firstline_model::{Body, Observation, TicketId, Timestamp, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use firstline_model::{Body, Observation, Timestamp, Value};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -23,27 +22,15 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A replay in progress.
 pub(super) struct Replay<'k, W: Write> {
-    pub(super) knowledge: &'k KnowledgeSet,
-    pub(super) devices: Vec<Played>,
+    house: House<'k, W>,
     /// The same devices, in the same order, as far as they have something in common.
-    pub(super) fleet: Fleet,
-    /// Findings that wait for others like them.
-    pub(super) held: BTreeMap<MemberFinding, Transition>,
-    /// The Problems of shared causes.
-    pub(super) parents: BTreeMap<GroupId, Ticket>,
-    /// Places in `devices` by id. Never iterated, so its order cannot show.
+    fleet: Fleet,
+    /// Places of devices by id. Never iterated, so its order cannot show.
     places: HashMap<String, usize>,
     deadlines: BTreeSet<(Timestamp, usize)>,
     now: Timestamp,
-    pub(super) next_ticket: u64,
-    pub(super) output: Output<W>,
     observations: u64,
     late: u64,
-}
-
-pub(super) struct Played {
-    pub(super) known: KnownDevice,
-    deadline: Option<Timestamp>,
 }
 
 /// What a replay amounted to.
@@ -59,16 +46,11 @@ pub(super) struct Figures {
 impl<'k, W: Write> Replay<'k, W> {
     pub(super) fn new(knowledge: &'k KnowledgeSet, output: Output<W>) -> Self {
         Self {
-            knowledge,
-            devices: Vec::new(),
+            house: House::new(knowledge, output),
             fleet: Fleet::default(),
-            held: BTreeMap::new(),
-            parents: BTreeMap::new(),
             places: HashMap::new(),
             deadlines: BTreeSet::new(),
             now: Timestamp::from_millis(i64::MIN),
-            next_ticket: 1,
-            output,
             observations: 0,
             late: 0,
         }
@@ -85,11 +67,10 @@ impl<'k, W: Write> Replay<'k, W> {
             Err(why) => return Ok(Err(why)),
         };
         self.observations += 1;
-        let played = &mut self.devices[place];
+        let played = &mut self.house.devices[place];
         let mut news = News::default();
-        let facts_changed = played.known.observe(self.knowledge, observation, &mut news);
-        let mut acts = Vec::new();
-        self.fleet.heard(Place(place), at, &mut acts);
+        let facts_changed = played.known.observe(self.house.knowledge, observation, &mut news);
+        self.fleet.heard(Place(place), at);
         match &observation.body {
             Body::Facts(facts) if facts_changed => {
                 // Nobody enrolled the devices of a trace: what it says of their sites is all there is.
@@ -98,7 +79,7 @@ impl<'k, W: Write> Replay<'k, W> {
                 }
                 self.fleet.know(Place(place), &played.known.facts, played.known.traits.site.as_deref());
             }
-            Body::Presence(presence) => self.fleet.presence(Place(place), *presence, at, &mut acts),
+            Body::Presence(presence) => self.fleet.presence(Place(place), *presence, at),
             Body::Sample { .. } | Body::State { .. } => self.fleet.uses(Place(place), &observation.component),
             Body::Event { .. }
             | Body::Unavailable { .. }
@@ -106,12 +87,7 @@ impl<'k, W: Write> Replay<'k, W> {
             | Body::Diagnostic(_)
             | Body::Gap { .. } => {}
         }
-        if !acts.is_empty() {
-            self.act(acts, self.now)?;
-        }
-        if !news.is_empty() {
-            self.decide(place, news, self.now)?;
-        }
+        self.decide(place, news, self.now)?;
         self.schedule(place, at);
         Ok(Ok(()))
     }
@@ -119,12 +95,12 @@ impl<'k, W: Write> Replay<'k, W> {
     /// Settles what is due at the very end of the trace.
     pub(super) fn finish(mut self) -> io::Result<Figures> {
         self.settle(self.now)?;
-        self.output.flush()?;
+        self.house.output.flush()?;
         Ok(Figures {
             observations: self.observations,
-            devices: self.devices.len(),
-            opened: self.output.opened,
-            suppressed: self.output.suppressed,
+            devices: self.house.devices.len(),
+            opened: self.house.output.opened,
+            suppressed: self.house.output.suppressed,
             late: self.late,
         })
     }
@@ -138,9 +114,9 @@ impl<'k, W: Write> Replay<'k, W> {
         let facts = Value::map::<&'static str>([]);
         let known = KnownDevice::new(traits, device.to_owned(), facts, DeviceState::default(), Vec::new());
         self.fleet.add(known.traits.device.clone(), self.now);
-        self.devices.push(Played { known, deadline: None });
-        self.places.insert(device.to_owned(), self.devices.len() - 1);
-        Ok(self.devices.len() - 1)
+        let place = self.house.add(known);
+        self.places.insert(device.to_owned(), place);
+        Ok(place)
     }
 
     fn settle(&mut self, until: Timestamp) -> io::Result<()> {
@@ -152,18 +128,17 @@ impl<'k, W: Write> Replay<'k, W> {
                 // Devices first: what fires at this moment has waited for the fleet's look at it.
                 (Some((at, place)), fleet) if fleet.is_none_or(|fleet| at <= fleet) => {
                     self.deadlines.pop_first();
-                    self.devices[place].deadline = None;
+                    let played = &mut self.house.devices[place];
+                    played.deadline = None;
                     let mut news = News::default();
-                    self.devices[place].known.pass_time(self.knowledge, at, &mut news);
-                    if !news.is_empty() {
-                        self.decide(place, news, at)?;
-                    }
+                    played.known.pass_time(self.house.knowledge, at, &mut news);
+                    self.decide(place, news, at)?;
                     self.schedule(place, at);
                 }
                 (_, Some(at)) => {
                     let mut acts = Vec::new();
                     self.fleet.pass_time(at, &mut acts);
-                    self.act(acts, at)?;
+                    self.fleet.perform(self.house.knowledge, acts, &mut self.house, at)?;
                 }
                 (Some(_), None) => {}
             }
@@ -171,9 +146,9 @@ impl<'k, W: Write> Replay<'k, W> {
     }
 
     fn schedule(&mut self, place: usize, now: Timestamp) {
-        let played = &mut self.devices[place];
+        let played = &mut self.house.devices[place];
         let in_motion = played.known.state.findings.values().any(|finding| finding.phase != Phase::Cleared);
-        let next = if in_motion { played.known.next_deadline(self.knowledge) } else { None };
+        let next = if in_motion { played.known.next_deadline(self.house.knowledge) } else { None };
         let next = next.map(|at| if at <= now { now.plus(AGAIN) } else { at });
         if next != played.deadline {
             if let Some(old) = played.deadline.take() {
@@ -186,33 +161,21 @@ impl<'k, W: Write> Replay<'k, W> {
         }
     }
 
-    /// Turns news of one device into its tickets, and tells what became of them.
-    pub(super) fn open_and_close(&mut self, place: usize, news: &News, now: Timestamp) -> io::Result<()> {
-        let played = &mut self.devices[place];
-        let before = played.known.tickets.clone();
-        let next_ticket = &mut self.next_ticket;
-        let mut next_id = || {
-            *next_ticket += 1;
-            TicketId(*next_ticket - 1)
-        };
-        let decided = played.known.decide(self.knowledge, now, news, &mut next_id);
-        for ticket in &decided.outcome.tickets {
-            let before = before.iter().find(|known| known.id == ticket.id);
-            self.output.ticket(before, ticket, now)?;
+    /// Lets the fleet say which findings open their own tickets now, decides about those, and does the rest.
+    fn decide(&mut self, place: usize, mut news: News, now: Timestamp) -> io::Result<()> {
+        if news.is_empty() {
+            return Ok(());
         }
-        let device = played.known.traits.device.as_str();
-        for one in &decided.outcome.suppressions {
-            self.output.suppressed(&Suppressed {
-                at: now,
-                reason: &one.reason,
-                device: Some(device),
-                rule: one.rule.as_str(),
-                component: one.component.to_string(),
-                parent: None,
-            })?;
+        let mut acts = Vec::new();
+        let known = &mut self.house.devices[place].known;
+        self.fleet.sift(self.house.knowledge, Place(place), known, &mut news, now, &mut acts);
+        if !news.is_empty() {
+            self.house.open_and_close(place, &news, now)?;
         }
-        played.known.forget_old_tickets(now);
-        Ok(())
+        if acts.is_empty() {
+            return Ok(());
+        }
+        self.fleet.perform(self.house.knowledge, acts, &mut self.house, now)
     }
 }
 

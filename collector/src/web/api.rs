@@ -14,7 +14,7 @@ mod ticket_shape;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod tickets;
 
-pub(super) use ticket_shape::{Hostnames, actor, children, is_breached};
+pub(super) use ticket_shape::{Hostnames, actor, affected, children, is_breached};
 pub(super) use tickets::{open_states, seen as seen_ticket};
 
 use crate::web::context::Web;

@@ -105,6 +105,8 @@ fn name(input: &TicketInput) -> &'static str {
         | TicketInput::FindingCleared { .. }
         | TicketInput::TestFinished(_)
         | TicketInput::JoinParent { .. }
-        | TicketInput::TestExpired { .. } => "engine",
+        | TicketInput::TestExpired { .. }
+        | TicketInput::EffectSeen(_)
+        | TicketInput::Explained { .. } => "engine",
     }
 }

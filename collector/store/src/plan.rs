@@ -3,6 +3,7 @@
 use crate::StoreError;
 use crate::record::{AuditEntry, LatestValue};
 use firstline_collector_core::finding::{DeviceState, Finding};
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Effect, Ticket, TimelineEntry};
 use firstline_model::{DeviceId, Epoch, Presence, SequenceNumber, TicketId, Timestamp, Value};
 use std::collections::BTreeMap;
@@ -12,6 +13,31 @@ use std::collections::BTreeMap;
 pub struct CommitPlan {
     /// One part per device; a device stands here once.
     pub devices: Vec<DevicePlan>,
+    /// What is of no single device.
+    pub shared: SharedPlan,
+}
+
+impl CommitPlan {
+    /// A plan for devices alone.
+    pub fn of(devices: Vec<DevicePlan>) -> Self {
+        Self { devices, shared: SharedPlan::default() }
+    }
+
+    /// All tickets that are new or changed.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.devices.iter().flat_map(|part| &part.tickets).chain(&self.shared.tickets)
+    }
+}
+
+/// What becomes true of what devices share.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SharedPlan {
+    /// Shared causes that are new or changed.
+    pub causes: Vec<SharedCause>,
+    /// Their Problems, as [`DevicePlan::tickets`].
+    pub tickets: Vec<Ticket>,
+    /// New lines of their timelines.
+    pub timeline: Vec<TimelineEntry>,
 }
 
 /// What becomes true of one device.

@@ -249,6 +249,8 @@ pub struct TicketFilter {
     pub rule: Option<RuleCode>,
     /// Only this site.
     pub site: Option<String>,
+    /// Only children of this ticket.
+    pub parent: Option<TicketId>,
     /// Only tickets whose title, summary or hostname contain this text.
     pub text: Option<String>,
 }

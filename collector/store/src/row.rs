@@ -4,12 +4,14 @@
 //! the reverse. So every stored type has a shape here, with a conversion in each direction that the compiler checks
 //! for completeness. New optional fields of a shape get `#[serde(default)]`, so that old rows stay readable.
 
+mod cause;
 mod finding;
 mod latest;
 mod state;
 mod ticket;
 mod value;
 
+pub(crate) use cause::StoredCause;
 pub(crate) use finding::StoredFinding;
 pub(crate) use latest::StoredContent;
 pub(crate) use state::StoredDeviceState;

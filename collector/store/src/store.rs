@@ -9,9 +9,10 @@ use crate::record::{
     Totals, User,
 };
 use async_trait::async_trait;
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::lineage::Lineage;
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
-use firstline_model::{DeviceId, TicketId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, TicketId, Timestamp};
 
 /// Devices and their standing.
 #[async_trait]
@@ -99,6 +100,14 @@ pub trait Ingest: Send + Sync {
         request: &PendingDiagnostic,
         audit: &AuditEntry,
     ) -> Result<(), StoreError>;
+    /// Shared causes that are open or ended after `since`.
+    async fn shared_causes(&self, since: Timestamp) -> Result<Vec<SharedCause>, StoreError>;
+    /// Which devices reported on which components of these kinds after `since`: what they use together.
+    async fn parts(
+        &self,
+        kinds: &[ComponentKind],
+        since: Timestamp,
+    ) -> Result<Vec<(DeviceId, Component)>, StoreError>;
     /// Makes something of no meaning durable, to see whether the store takes writes.
     async fn check_writable(&self) -> Result<(), StoreError>;
     /// When the oldest record that is still kept was received.
@@ -116,6 +125,10 @@ pub trait Desk: Send + Sync {
     async fn tickets(&self, filter: &TicketFilter, page: &Page) -> Result<PageOf<Ticket>, StoreError>;
     /// A ticket's history, oldest first.
     async fn timeline(&self, id: TicketId) -> Result<Vec<TimelineEntry>, StoreError>;
+    /// Findings that are records of this shared cause's ticket, newest first.
+    async fn members(&self, parent: TicketId) -> Result<Vec<DeviceFinding>, StoreError>;
+    /// The shared cause that this ticket is the Problem of.
+    async fn shared_cause(&self, parent: TicketId) -> Result<Option<SharedCause>, StoreError>;
     /// Saves a ticket that a person changed, with its new lines and an audit line; conflict when the stored version
     /// is not one less.
     async fn save_ticket(

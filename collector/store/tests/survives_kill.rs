@@ -26,23 +26,21 @@ fn name(n: usize) -> DeviceId {
 }
 
 fn step(device: &DeviceId, seq: u64) -> CommitPlan {
-    CommitPlan {
-        devices: vec![DevicePlan {
-            records: vec![NewRecord {
-                epoch: EPOCH,
-                seq: SequenceNumber(seq),
-                received_at: NOW,
-                payload: seq.to_le_bytes().repeat(100),
-                clock_suspect: false,
-            }],
-            marks: vec![NewMark {
-                epoch: EPOCH,
-                before: (seq > 1).then(|| SequenceNumber(seq - 1)),
-                through: SequenceNumber(seq),
-            }],
-            ..DevicePlan::unchanged(device.clone())
+    CommitPlan::of(vec![DevicePlan {
+        records: vec![NewRecord {
+            epoch: EPOCH,
+            seq: SequenceNumber(seq),
+            received_at: NOW,
+            payload: seq.to_le_bytes().repeat(100),
+            clock_suspect: false,
         }],
-    }
+        marks: vec![NewMark {
+            epoch: EPOCH,
+            before: (seq > 1).then(|| SequenceNumber(seq - 1)),
+            through: SequenceNumber(seq),
+        }],
+        ..DevicePlan::unchanged(device.clone())
+    }])
 }
 
 async fn stored(store: &Sqlite, device: &DeviceId) -> u64 {

@@ -87,7 +87,7 @@ async fn store() -> Arc<Memory> {
     store.reserve_tickets(1).await.expect("a number");
     let mut plan = DevicePlan::unchanged(id.clone());
     plan.tickets = vec![ticket(&id)];
-    store.commit(CommitPlan { devices: vec![plan] }).await.expect("a ticket");
+    store.commit(CommitPlan::of(vec![plan])).await.expect("a ticket");
     store
 }
 

@@ -1,17 +1,13 @@
 //! The life of one finding: pending, firing, clearing, cleared; and what hides it.
 
 use super::condition::{Decider, Moment, Truth, Verdict, all, evaluate, negate};
+use super::hidden::hidden_by;
 use super::{Transition, TransitionKind, transition};
-use crate::finding::{DeviceState, Finding, Phase};
+use crate::finding::{DeviceState, Finding, Phase, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
 use firstline_model::{Attributes, Component, RuleCode, Timestamp};
 use std::time::Duration;
 
-/// A cause whose hold time ends this soon already hides its symptoms, so that a fault that shows in several checks
-/// at the same moment opens the cause's ticket only ...
-const CAUSE_IMMINENT: Duration = Duration::from_secs(30);
-/// ... but not for longer than this after it should have fired: then it was no cause.
-const CAUSE_OVERDUE: Duration = Duration::from_secs(180);
 /// Causes of causes end here; deeper chains, or circles, settle with the next observation.
 const MAX_ROUNDS: usize = 8;
 
@@ -330,6 +326,40 @@ impl Judge<'_> {
         }
     }
 
+    /// Tells of a firing finding that it fires, or what hides it now.
+    pub(crate) fn tell_again(
+        &mut self,
+        state: &mut DeviceState,
+        rule: &RuleCode,
+        component: &Component,
+        now: Timestamp,
+    ) {
+        let key = (rule.clone(), component.clone());
+        let (Some(entry), Some(known)) =
+            (self.knowledge.entry_for(rule, self.device), state.findings.get(&key))
+        else {
+            return;
+        };
+        let is_told = match known.phase {
+            Phase::Firing | Phase::Clearing => known.suppressed.is_none(),
+            Phase::Pending | Phase::Cleared => false,
+        };
+        if !is_told {
+            return;
+        }
+        let mut finding = known.clone();
+        let attributes = deciding_attributes(state, &finding);
+        let at = now.max(last_change(state, &finding));
+        self.fire_or_hide(entry, state, &mut finding, &attributes, at);
+        // What fired is told with the time at which it did.
+        if let (None, Some(told), Some(fired_at)) =
+            (&finding.suppressed, self.out.last_mut(), finding.fired_at)
+        {
+            told.at = fired_at;
+        }
+        state.findings.insert(key, finding);
+    }
+
     fn fire_or_hide(
         &mut self,
         entry: &KnowledgeEntry,
@@ -486,45 +516,6 @@ fn clear_hold(entry: &KnowledgeEntry, finding: &Finding) -> Duration {
     worst_level(entry, finding).map_or(Duration::ZERO, |level| level.clear_hold)
 }
 
-/// Why a finding opens nothing: another rule's finding explains it.
-fn hidden_by(
-    knowledge: &KnowledgeSet,
-    device: &DeviceTraits,
-    entry: &KnowledgeEntry,
-    state: &DeviceState,
-    finding: &Finding,
-    at: Timestamp,
-) -> Option<String> {
-    let powered = state.powered(at);
-    let cause = entry.detection.depends_on.iter().find(|dependency| {
-        let Some(cause) = knowledge.entry_for(&dependency.rule, device).filter(|cause| cause.enabled) else {
-            return false;
-        };
-        // Two rules that name each other would hide each other for ever.
-        let mutual = cause.detection.depends_on.iter().any(|back| back.rule == entry.code);
-        state.findings.values().any(|other| {
-            other.rule == dependency.rule
-                && (!dependency.same_component || other.component == finding.component)
-                && !(mutual && other.suppressed.is_some())
-                && explains(cause, other, powered)
-        })
-    })?;
-    Some(format!("hidden by {}", cause.rule))
-}
-
-fn explains(cause: &KnowledgeEntry, other: &Finding, powered: Timestamp) -> bool {
-    match other.phase {
-        Phase::Firing | Phase::Clearing => true,
-        Phase::Cleared => false,
-        Phase::Pending => cause.detection.levels.iter().zip(&other.level_since).any(|(level, since)| {
-            since.is_some_and(|since| {
-                let due = since.plus(level.hold);
-                powered >= due.minus(CAUSE_IMMINENT) && powered < due.plus(CAUSE_OVERDUE)
-            })
-        }),
-    }
-}
-
 fn new_finding(entry: &KnowledgeEntry, component: &Component, at: Timestamp) -> Finding {
     let mildest =
         entry.detection.levels.first().map_or(firstline_model::Severity::Info, |level| level.severity);
@@ -543,6 +534,7 @@ fn new_finding(entry: &KnowledgeEntry, component: &Component, at: Timestamp) -> 
         metric: String::new(),
         suppressed: None,
         episodes: 0,
+        standing: Standing::Own,
     }
 }
 
@@ -571,6 +563,7 @@ fn end(finding: &mut Finding, at: Timestamp) {
     finding.phase = Phase::Cleared;
     finding.cleared_at = Some(at);
     finding.clear_since = None;
+    finding.standing = Standing::Own;
     finding.level_since.fill(None);
 }
 

@@ -37,6 +37,53 @@ pub enum AttributeKind {
     Model,
 }
 
+impl AttributeKind {
+    /// Every sort.
+    pub const ALL: &'static [Self] = &[
+        Self::Part,
+        Self::Site,
+        Self::Switch,
+        Self::GatewayMac,
+        Self::Subnet,
+        Self::Bssid,
+        Self::DnsServer,
+        Self::VpnGateway,
+        Self::Software,
+        Self::Driver,
+        Self::OsVersion,
+        Self::BiosVersion,
+        Self::Model,
+    ];
+
+    /// Kinds of components that several devices can use the same one of.
+    pub const SHARED_PARTS: &'static [ComponentKind] =
+        &[ComponentKind::Printer, ComponentKind::DnsServer, ComponentKind::Vpn, ComponentKind::Endpoint];
+
+    /// The sort as it is stored: the name of the fact that it is taken from.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Part => "part",
+            Self::Site => "site",
+            Self::Switch => "switch",
+            Self::GatewayMac => "gateway_mac",
+            Self::Subnet => "subnet",
+            Self::Bssid => "bssid",
+            Self::DnsServer => "dns_server",
+            Self::VpnGateway => "vpn_gateway",
+            Self::Software => "software",
+            Self::Driver => "drivers",
+            Self::OsVersion => "os_version",
+            Self::BiosVersion => "bios_version",
+            Self::Model => "model",
+        }
+    }
+
+    /// The sort that `text` names.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+    }
+}
+
 /// One attribute that devices may share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attribute {
@@ -49,34 +96,7 @@ pub struct Attribute {
 impl Attribute {
     /// The attribute of using `component`, when several devices can use the same one.
     pub(super) fn part(component: &Component) -> Option<Self> {
-        let shared = match component.kind {
-            ComponentKind::Printer
-            | ComponentKind::DnsServer
-            | ComponentKind::Vpn
-            | ComponentKind::Endpoint => true,
-            ComponentKind::Cpu
-            | ComponentKind::Memory
-            | ComponentKind::Os
-            | ComponentKind::Filesystem
-            | ComponentKind::PhysicalDisk
-            | ComponentKind::LogicalDisk
-            | ComponentKind::Battery
-            | ComponentKind::Sensor
-            | ComponentKind::Fan
-            | ComponentKind::Gpu
-            | ComponentKind::Network
-            | ComponentKind::NetworkInterface
-            | ComponentKind::Gateway
-            | ComponentKind::Wifi
-            | ComponentKind::Service
-            | ComponentKind::Application
-            | ComponentKind::Process
-            | ComponentKind::Security
-            | ComponentKind::Device
-            | ComponentKind::User
-            | ComponentKind::Agent
-            | ComponentKind::Site => false,
-        };
+        let shared = AttributeKind::SHARED_PARTS.contains(&component.kind);
         shared.then(|| Self { kind: AttributeKind::Part, value: component.to_string() })
     }
 
@@ -126,24 +146,24 @@ pub(super) fn attributes_of<'a>(
     site: Option<&'a str>,
 ) -> impl Iterator<Item = Attribute> + 'a {
     let single = [
-        ("switch", AttributeKind::Switch),
-        ("gateway_mac", AttributeKind::GatewayMac),
-        ("subnet", AttributeKind::Subnet),
-        ("bssid", AttributeKind::Bssid),
-        ("dns_server", AttributeKind::DnsServer),
-        ("vpn_gateway", AttributeKind::VpnGateway),
-        ("os_version", AttributeKind::OsVersion),
-        ("bios_version", AttributeKind::BiosVersion),
-        ("model", AttributeKind::Model),
+        AttributeKind::Switch,
+        AttributeKind::GatewayMac,
+        AttributeKind::Subnet,
+        AttributeKind::Bssid,
+        AttributeKind::DnsServer,
+        AttributeKind::VpnGateway,
+        AttributeKind::OsVersion,
+        AttributeKind::BiosVersion,
+        AttributeKind::Model,
     ];
-    let named = single.into_iter().filter_map(move |(name, kind)| {
-        let value = facts.get(name)?.as_text().filter(|text| !text.is_empty())?;
+    let named = single.into_iter().filter_map(move |kind| {
+        let value = facts.get(kind.as_str())?.as_text().filter(|text| !text.is_empty())?;
         Some(Attribute { kind, value: value.to_owned() })
     });
     let site = site.map(|site| Attribute { kind: AttributeKind::Site, value: site.to_owned() });
-    let versions = [("drivers", AttributeKind::Driver), ("software", AttributeKind::Software)];
-    let versions = versions.into_iter().flat_map(move |(name, kind)| {
-        let map = match facts.get(name) {
+    let versions = [AttributeKind::Driver, AttributeKind::Software];
+    let versions = versions.into_iter().flat_map(move |kind| {
+        let map = match facts.get(kind.as_str()) {
             Some(Value::Map(map)) => Some(map),
             Some(Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_)) | None => None,
         };
@@ -242,6 +262,36 @@ impl Family {
             | Self::Printer(rule, _)
             | Self::Named(rule, _)
             | Self::System(rule) => rule.clone(),
+        }
+    }
+
+    /// As it is stored.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Self::Outage(rule) => format!("outage {rule}"),
+            Self::Network(rule) => format!("network {rule}"),
+            Self::Printer(rule, component) => format!("printer {rule} {component}"),
+            Self::Named(rule, component) => format!("named {rule} {component}"),
+            Self::System(rule) => format!("system {rule}"),
+        }
+    }
+
+    /// The reverse of [`Self::to_text`].
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(' ')?;
+        let (rule, component) = match rest.split_once(' ') {
+            Some((rule, component)) => (rule, Some(component)),
+            None => (rest, None),
+        };
+        let rule = RuleCode::new(rule).ok()?;
+        let component = component.map(|text| text.parse::<Component>()).transpose().ok()?;
+        match (kind, component) {
+            ("outage", None) => Some(Self::Outage(rule)),
+            ("network", None) => Some(Self::Network(rule)),
+            ("printer", Some(component)) => Some(Self::Printer(rule, component)),
+            ("named", Some(component)) => Some(Self::Named(rule, component)),
+            ("system", None) => Some(Self::System(rule)),
+            (_, Some(_) | None) => None,
         }
     }
 }

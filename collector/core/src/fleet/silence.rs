@@ -4,7 +4,7 @@
 //! with: then it is the collector or the trace that ended.
 
 use super::attribute::AttributeKind;
-use super::{Act, Attribute, Fleet, Place, significance};
+use super::{Act, Attribute, Fleet, Place, Stream, significance};
 use firstline_model::{RuleCode, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,12 +15,19 @@ const LOOK: Duration = Duration::from_secs(30);
 const TOGETHER: Duration = Duration::from_secs(180);
 /// The rhythm that is expected of a device that has just begun to report.
 const USUAL: Duration = Duration::from_secs(60);
+/// A stream that broke and is not there again after this is missed: agents come back within seconds at first.
+const BROKEN: Duration = Duration::from_secs(60);
 /// Slower devices are not missed.
 const SLOWEST: Duration = Duration::from_secs(900);
 /// What arrives this soon after "asleep" was on its way already.
 const STILL_AWAKE: Duration = Duration::from_secs(30);
+/// People close laptops one after the other; what cuts them off does so within this time ...
+const CUT_OFF: Duration = Duration::from_secs(90);
+/// ... and spares no more than one of so many.
+const SPARED: usize = 5;
 /// Fewer devices are no outage.
 const FEWEST: usize = 5;
+const MILLISECOND: Duration = Duration::from_millis(1);
 const PLACES: [AttributeKind; 5] = [
     AttributeKind::Site,
     AttributeKind::Switch,
@@ -31,7 +38,7 @@ const PLACES: [AttributeKind; 5] = [
 
 impl Fleet {
     /// Something was heard of a device.
-    pub fn heard(&mut self, place: Place, at: Timestamp, out: &mut Vec<Act>) {
+    pub fn heard(&mut self, place: Place, at: Timestamp) {
         let member = &mut self.members[place.0];
         let gap = at.since(member.heard);
         if gap > Duration::ZERO && member.awake && member.silent.is_none() {
@@ -43,23 +50,43 @@ impl Fleet {
             member.awake = true;
         }
         if member.silent.is_some() {
-            self.heard_again(place, out);
+            self.heard_again(place, at);
         }
         if self.next_look.is_none() && self.members.len() > FEWEST {
             self.next_look = Some(at.plus(LOOK));
         }
     }
 
-    pub(super) fn heard_again(&mut self, place: Place, out: &mut Vec<Act>) {
+    /// The device's stream stands: from now on its breaking tells more than any rhythm.
+    pub fn connected(&mut self, place: Place, at: Timestamp) {
+        let member = &mut self.members[place.0];
+        member.awake = true;
+        member.stream = Stream::Open;
+        member.heard = member.heard.max(at);
+        self.heard_again(place, at);
+    }
+
+    /// The device's stream broke, and it did not say goodbye.
+    pub fn lost(&mut self, place: Place, at: Timestamp) {
+        let member = &mut self.members[place.0];
+        if member.awake && member.stream == Stream::Open {
+            member.stream = Stream::Lost(at);
+            let look = at.plus(BROKEN);
+            self.next_look = Some(self.next_look.map_or(look, |next| next.min(look)));
+        }
+    }
+
+    pub(super) fn heard_again(&mut self, place: Place, at: Timestamp) {
         self.members[place.0].silent = None;
-        for at in 0..self.groups.len() {
-            if self.groups[at].silent.remove(&place) {
-                let having = self.having.get(&self.groups[at].shared).map_or(0, BTreeSet::len);
+        for group in 0..self.groups.len() {
+            if self.groups[group].silent.remove(&place) {
+                self.touched.insert(group);
+                let having = self.having.get(&self.groups[group].shared).map_or(0, BTreeSet::len);
                 // The last few of a large place may be off for good.
-                if self.groups[at].silent.len() * 10 <= having {
-                    self.groups[at].silent.clear();
+                if self.groups[group].silent.len() * 10 <= having {
+                    self.groups[group].silent.clear();
                 }
-                self.end_if_empty(at, out);
+                self.end_if_empty(group, at);
             }
         }
     }
@@ -68,15 +95,29 @@ impl Fleet {
         if self.next_look.is_none_or(|due| now < due) {
             return;
         }
-        self.next_look = Some(now.plus(LOOK));
         let mut fresh = false;
+        let mut next = None;
         for member in self.members.iter_mut().filter(|member| member.awake && member.silent.is_none()) {
-            let patience = member.spacing.max(USUAL).saturating_mul(2);
-            if now.since(member.heard) > patience {
-                member.silent = Some(member.heard);
+            let (since, due) = match member.stream {
+                Stream::Open => continue,
+                Stream::Lost(at) => (at, at.plus(BROKEN)),
+                Stream::Unknown => {
+                    let patience = member.spacing.max(USUAL).saturating_mul(2);
+                    (member.heard, member.heard.plus(patience).plus(MILLISECOND))
+                }
+            };
+            if due <= now {
+                member.silent = Some(since);
                 fresh = true;
+            } else {
+                let look = match member.stream {
+                    Stream::Unknown => now.plus(LOOK),
+                    Stream::Open | Stream::Lost(_) => due,
+                };
+                next = Some(next.map_or(look, |next: Timestamp| next.min(look)));
             }
         }
+        self.next_look = next;
         if !fresh {
             return;
         }
@@ -91,6 +132,7 @@ impl Fleet {
                 self.groups[group.0].silent.insert(place);
                 out.push(Act::Silent(group, place));
             }
+            self.goes_on(group.0);
             self.join_silent(out);
         }
     }
@@ -112,6 +154,7 @@ impl Fleet {
                 .collect();
             for place in late {
                 self.groups[at].silent.insert(place);
+                self.goes_on(at);
                 out.push(Act::Silent(super::GroupId(at), place));
             }
         }
@@ -141,8 +184,10 @@ impl Fleet {
                 None => {}
             }
         }
-        // Somebody must still be heard.
-        if silent.len() < FEWEST || awake < silent.len() + 2 {
+        // Somebody must still be heard, or every stream must have broken: a recording just ends.
+        let all_broke = silent.keys().all(|place| matches!(self.members[place.0].stream, Stream::Lost(_)));
+        let alone = awake < silent.len() + 2;
+        if silent.len() < FEWEST || (alone && !all_broke) {
             return None;
         }
         let candidates: BTreeSet<&Attribute> = silent
@@ -158,14 +203,29 @@ impl Fleet {
                 member.awake && (member.silent.is_none() || silent.contains_key(place))
             });
             let there = there.count();
-            if with.len() < FEWEST || with.len() * 2 < there {
+            if with.len() < FEWEST || with.len() * 2 < there || !self.is_no_closing_time(&with, there) {
                 return None;
             }
             let chance = significance::ln_chance(awake, there, silent.len(), with.len());
+            // With nobody to compare with, only a place that all of them share can be it.
+            if alone {
+                return (with.len() == silent.len()).then_some((chance, *one, with));
+            }
             (chance + (candidates.len() as f64).ln() < significance::LEVEL.ln())
                 .then_some((chance, *one, with))
         });
         let best = judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
         best.map(|(_, one, with)| ((*one).clone(), with))
+    }
+
+    /// Computers that stand on desks do not fall silent by themselves. Laptops do, so they have to do it at once.
+    fn is_no_closing_time(&self, silent: &[Place], there: usize) -> bool {
+        let on_desks = silent.iter().filter(|place| !self.members[place.0].portable).count();
+        let since = || silent.iter().filter_map(|place| self.members[place.0].silent);
+        let spread = match (since().min(), since().max()) {
+            (Some(first), Some(last)) => last.since(first),
+            (_, _) => Duration::ZERO,
+        };
+        on_desks >= FEWEST || (spread <= CUT_OFF && (there - silent.len().min(there)) * SPARED <= there)
     }
 }

@@ -107,6 +107,15 @@ pub enum TicketInput {
         /// Why.
         reason: String,
     },
+    /// Something else that its fault does to the device, which would be a ticket if it did not explain it.
+    EffectSeen(Evidence),
+    /// It turned out to be an effect of another fault of the device.
+    Explained {
+        /// The cause's ticket ...
+        by: TicketId,
+        /// ... and its key, for the timeline.
+        key: String,
+    },
     /// It belongs to a shared cause.
     JoinParent {
         /// The shared cause's ticket ...
@@ -189,6 +198,17 @@ impl Step<'_> {
             TicketInput::Reopen { by, reason } => self.reopen_by(by, &reason),
             TicketInput::Close { by } => self.close(by),
             TicketInput::Cancel { by, reason } => self.cancel(by, &reason),
+            TicketInput::EffectSeen(evidence) => {
+                self.effect(evidence);
+                Ok(())
+            }
+            TicketInput::Explained { by, key } => {
+                if self.ticket.state.is_open() && self.ticket.parent.is_none() && by != self.ticket.id {
+                    self.ticket.parent = Some(by);
+                    self.line(Actor::Firstline, "updated", format!("An effect of {key}"));
+                }
+                Ok(())
+            }
             TicketInput::JoinParent { parent, key } => {
                 if self.ticket.parent != Some(parent) && parent != self.ticket.id {
                     self.ticket.parent = Some(parent);
@@ -233,6 +253,16 @@ impl Step<'_> {
                 Ok(())
             }
             TicketState::Cancelled => Err(self.refuse("a cancelled ticket stays cancelled, open a new one")),
+        }
+    }
+
+    /// Each effect stands in the ticket once, however often it comes and goes.
+    fn effect(&mut self, evidence: Evidence) {
+        let is_known = self.ticket.evidence.iter().any(|line| line.label == evidence.label);
+        if self.ticket.state.is_open() && !is_known && self.ticket.evidence.len() < MAX_EVIDENCE {
+            let text = format!("{}: {}", evidence.label, evidence.value);
+            self.line(Actor::Firstline, "updated", text);
+            self.ticket.evidence.push(evidence);
         }
     }
 

@@ -2,7 +2,7 @@
 //! a promise to others.
 
 use crate::web::session::hex;
-use firstline_collector_core::finding::Finding;
+use firstline_collector_core::finding::{Finding, Standing};
 use firstline_collector_store::record::{AuditEntry, Device, DeviceFinding, LatestContent, LatestValue};
 use firstline_model::{Attributes, Component, Value};
 use serde::Serialize;
@@ -160,6 +160,8 @@ pub(in crate::web) struct FindingJson {
     metric: String,
     /// Why it makes no ticket, when it does not.
     suppressed: Option<String>,
+    /// The shared cause's ticket that it belongs to.
+    parent: Option<u64>,
     episodes: u32,
 }
 
@@ -177,7 +179,15 @@ impl From<&DeviceFinding> for FindingJson {
             value: finding.value.filter(|value| value.is_finite()),
             threshold: finding.threshold.filter(|threshold| threshold.is_finite()),
             metric: finding.metric.clone(),
-            suppressed: finding.suppressed.clone(),
+            suppressed: finding.suppressed.clone().or_else(|| match finding.standing {
+                Standing::Own | Standing::Child(_) => None,
+                Standing::Waiting(until) => Some(format!("compared with other devices until {until}")),
+                Standing::Member(parent) => Some(format!("part of a shared cause: ticket {parent}")),
+            }),
+            parent: match finding.standing {
+                Standing::Own | Standing::Waiting(_) => None,
+                Standing::Child(parent) | Standing::Member(parent) => Some(parent.0),
+            },
             episodes: finding.episodes,
         }
     }

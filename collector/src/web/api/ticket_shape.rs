@@ -7,7 +7,7 @@ use firstline_collector_core::ticket::{
     Actor, Change, Evidence, RuledOut, Tested, Ticket, TicketKind, TicketState, TimelineEntry,
 };
 use firstline_collector_store::record::{Page, TicketFilter};
-use firstline_model::{DeviceId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, Timestamp};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -53,6 +53,8 @@ pub(in crate::web) struct TicketJson {
     parent: Option<u64>,
     /// The numbers of the tickets that this one is the shared cause of.
     children: Vec<u64>,
+    /// What this shared cause does now to devices that have no ticket of their own because of it.
+    affected: Vec<AffectedJson>,
     /// What it means, for the person at the machine.
     summary: String,
     /// What it means, for a technician.
@@ -69,6 +71,15 @@ pub(in crate::web) struct TicketJson {
     mirrors: Vec<MirrorJson>,
     /// Counts every change.
     version: u64,
+}
+
+/// A device that a shared cause affects.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::web) struct AffectedJson {
+    pub(in crate::web) device: DeviceRef,
+    /// The check that fails there; `agent.silent` for one that is not heard.
+    pub(in crate::web) rule: String,
+    pub(in crate::web) component: ComponentJson,
 }
 
 /// Until when what must have happened.
@@ -197,24 +208,46 @@ impl Hostnames {
     }
 }
 
-/// The tickets of a shared cause.
+/// The tickets of a shared cause, the most urgent ones first. There are never more than fit on a page.
 pub(in crate::web) async fn children(web: &Site, ticket: &Ticket) -> Result<Vec<Ticket>, Failure> {
-    /// A shared cause with more children than fit in so many pages shows the most urgent ones.
-    const MAX_PAGES: usize = 8;
-    let mut children = Vec::new();
     if ticket.kind != TicketKind::Problem {
-        return Ok(children);
+        return Ok(Vec::new());
     }
-    let mut page = Page { limit: 500, after: None };
-    for _ in 0..MAX_PAGES {
-        let found = web.store().tickets(&TicketFilter::default(), &page).await?;
-        children.extend(found.rows.into_iter().filter(|child| child.parent == Some(ticket.id)));
-        page.after = found.next;
-        if page.after.is_none() {
-            break;
-        }
+    let filter = TicketFilter { parent: Some(ticket.id), ..TicketFilter::default() };
+    Ok(web.store().tickets(&filter, &Page::first(Page::MAX_LIMIT)).await?.rows)
+}
+
+/// The devices that a shared cause affects now without tickets of their own, in the order of their names.
+pub(in crate::web) async fn affected(
+    web: &Site,
+    names: &mut Hostnames,
+    ticket: &Ticket,
+) -> Result<Vec<AffectedJson>, Failure> {
+    if ticket.kind != TicketKind::Problem {
+        return Ok(Vec::new());
     }
-    Ok(children)
+    let mut found = Vec::new();
+    for one in web.store().members(ticket.id).await? {
+        found.push(AffectedJson {
+            device: DeviceRef { id: one.device.to_string(), hostname: one.hostname },
+            rule: one.finding.rule.to_string(),
+            component: ComponentJson::from(&one.finding.component),
+        });
+    }
+    for device in web.store().shared_cause(ticket.id).await?.map(|cause| cause.silent).unwrap_or_default() {
+        let hostname = names.of(web, &device).await?;
+        found.push(AffectedJson {
+            device: DeviceRef { id: device.to_string(), hostname },
+            rule: "agent.silent".to_owned(),
+            component: ComponentJson::from(&Component::only(ComponentKind::Agent)),
+        });
+    }
+    found.sort_by(|a, b| {
+        let place =
+            |one: &AffectedJson| (one.device.hostname.clone(), one.device.id.clone(), one.rule.clone());
+        place(a).cmp(&place(b))
+    });
+    Ok(found)
 }
 
 impl TicketJson {
@@ -229,7 +262,8 @@ impl TicketJson {
             None => None,
         };
         let children = children(web, ticket).await?.iter().map(|child| child.id.0).collect();
-        Ok(Self::of(ticket, device, children, web.now()))
+        let affected = affected(web, names, ticket).await?;
+        Ok(Self { affected, ..Self::of(ticket, device, children, web.now()) })
     }
 
     fn of(ticket: &Ticket, device: Option<DeviceRef>, children: Vec<u64>, now: Timestamp) -> Self {
@@ -265,6 +299,7 @@ impl TicketJson {
             tier: ticket.tier,
             parent: ticket.parent.map(|parent| parent.0),
             children,
+            affected: Vec::new(),
             summary: ticket.summary.clone(),
             technical: ticket.technical.clone(),
             evidence: ticket.evidence.iter().map(EvidenceJson::from).collect(),

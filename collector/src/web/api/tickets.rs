@@ -60,7 +60,7 @@ pub(super) async fn list(
     let Some(site) = caller.site_to_list(given(query.site)) else {
         return Ok(Json(Items { items: Vec::new(), next: None }));
     };
-    let filter = TicketFilter { states, device, rule, site, text: given(query.q) };
+    let filter = TicketFilter { states, device, rule, site, parent: None, text: given(query.q) };
     let found = web.store().tickets(&filter, &page).await?;
     let (mut names, mut items) = (Hostnames::default(), Vec::with_capacity(found.rows.len()));
     for ticket in &found.rows {

@@ -44,8 +44,17 @@ struct TicketPage {
     article: Option<(Shown, Option<Shown>)>,
     changes: Vec<(String, Shown)>,
     children: Vec<TicketRow>,
+    affected: Vec<AffectedRow>,
     timeline: Vec<TimelineRow>,
     actions: Option<Actions>,
+}
+
+/// A device without a ticket of its own.
+struct AffectedRow {
+    id: String,
+    hostname: Shown,
+    rule: String,
+    component: Shown,
 }
 
 struct EvidenceRow {
@@ -89,6 +98,14 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         };
         children.push(TicketRow::of(&child, hostname.as_deref(), now));
     }
+    let affected = api::affected(&web, &mut names, &ticket).await?;
+    let affected = affected.iter().map(|one| AffectedRow {
+        id: one.device.id.clone(),
+        hostname: Shown::line(&one.device.hostname),
+        rule: one.rule.clone(),
+        component: Shown::line(&format!("{}/{}", one.component.kind, one.component.id)),
+    });
+    let affected = affected.collect();
     let timeline = web.store().timeline(ticket.id).await?;
     let page = TicketPage {
         frame: Frame::of(&caller, "board", &format!("{} {}", ticket.key(), ticket.title)),
@@ -122,6 +139,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         article: ticket.article.as_ref().map(|(title, url)| (Shown::line(title), safe_link(url.as_deref()))),
         changes: ticket.changes.iter().map(|c| (units::moment(c.at), Shown::line(&c.what))).collect(),
         children,
+        affected,
         timeline: timeline.iter().rev().map(TimelineRow::of).collect(),
         actions: Actions::of(&ticket, &caller),
     };

@@ -4,7 +4,7 @@ use crate::web::{Change, Health, KnowledgeList, KnowledgeText, WebContext, route
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use firstline_collector_core::finding::{Finding, Phase};
+use firstline_collector_core::finding::{Finding, Phase, Standing};
 use firstline_collector_core::sla::Calendar;
 use firstline_collector_core::ticket::{
     Actor, Evidence, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind, TicketState, TimelineEntry,
@@ -195,7 +195,7 @@ impl Desk {
         plan.latest = latest(&component, title, now);
         plan.seen_at = Some(now);
         plan.presence = Some(Presence::Online);
-        self.store.commit(CommitPlan { devices: vec![plan] }).await.unwrap();
+        self.store.commit(CommitPlan::of(vec![plan])).await.unwrap();
         id
     }
 
@@ -380,6 +380,7 @@ fn finding(component: &Component, now: Timestamp) -> Finding {
         metric: semconv::FILESYSTEM_UTILIZATION.to_owned(),
         suppressed: Some(format!("hidden by {component}")),
         episodes: 1,
+        standing: Standing::default(),
     }
 }
 

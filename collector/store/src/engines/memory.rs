@@ -14,6 +14,7 @@ use crate::record::{
     Session, User,
 };
 use firstline_collector_core::finding::{DeviceState, Finding};
+use firstline_collector_core::fleet::{AttributeKind, SharedCause};
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
 use firstline_model::{
     Attributes, Component, DeviceId, Epoch, RuleCode, SequenceNumber, TicketId, Timestamp,
@@ -72,6 +73,7 @@ struct Kept {
     status_changes: Vec<(DeviceId, DeviceStatus)>,
     tokens: BTreeMap<[u8; 32], EnrollmentToken>,
     tickets: BTreeMap<TicketId, Ticket>,
+    causes: BTreeMap<(RuleCode, AttributeKind, String), SharedCause>,
     tickets_of: BTreeMap<DeviceId, BTreeSet<TicketId>>,
     open: BTreeMap<Fault, TicketId>,
     timelines: BTreeMap<TicketId, Vec<TimelineEntry>>,

@@ -18,6 +18,7 @@ mod readers;
 mod recovery;
 mod rows;
 mod sabotage;
+mod shared;
 mod writer;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::value::Exact;
 use super::{Shape, known, millis, time};
-use firstline_collector_core::finding::{Finding, Phase};
-use firstline_model::{Invalid, RuleCode, Timestamp};
+use firstline_collector_core::finding::{Finding, Phase, Standing};
+use firstline_model::{Invalid, RuleCode, TicketId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// See [`Finding`].
@@ -23,6 +23,43 @@ pub(crate) struct StoredFinding {
     metric: String,
     suppressed: Option<String>,
     episodes: u32,
+    #[serde(default, skip_serializing_if = "StoredStanding::is_own")]
+    standing: StoredStanding,
+}
+
+/// See [`Standing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredStanding {
+    #[default]
+    Own,
+    Waiting(i64),
+    Child(u64),
+    Member(u64),
+}
+
+impl StoredStanding {
+    fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+
+    fn of(model: Standing) -> Self {
+        match model {
+            Standing::Own => Self::Own,
+            Standing::Waiting(until) => Self::Waiting(until.as_millis()),
+            Standing::Child(parent) => Self::Child(parent.0),
+            Standing::Member(parent) => Self::Member(parent.0),
+        }
+    }
+
+    fn into_model(self) -> Standing {
+        match self {
+            Self::Own => Standing::Own,
+            Self::Waiting(until) => Standing::Waiting(Timestamp::from_millis(until)),
+            Self::Child(parent) => Standing::Child(TicketId(parent)),
+            Self::Member(parent) => Standing::Member(TicketId(parent)),
+        }
+    }
 }
 
 impl Shape for StoredFinding {
@@ -44,6 +81,7 @@ impl Shape for StoredFinding {
             metric: model.metric.clone(),
             suppressed: model.suppressed.clone(),
             episodes: model.episodes,
+            standing: StoredStanding::of(model.standing),
         }
     }
 
@@ -67,6 +105,7 @@ impl Shape for StoredFinding {
             metric: self.metric,
             suppressed: self.suppressed,
             episodes: self.episodes,
+            standing: self.standing.into_model(),
         })
     }
 }

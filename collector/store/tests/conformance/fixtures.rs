@@ -1,7 +1,7 @@
 //! Stores to test and things to put into them.
 
 use firstline_collector_core::finding::{
-    DeviceState, Finding, LatestSample, LatestState, Phase, Rhythm, SeriesKey,
+    DeviceState, Finding, LatestSample, LatestState, Phase, Rhythm, SeriesKey, Standing,
 };
 use firstline_collector_core::ticket::{
     Actor, Change, Evidence, OnHoldReason, Pause, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind,
@@ -127,7 +127,7 @@ pub(crate) fn batch(device: &DeviceId, before: u64, through: u64) -> DevicePlan 
 }
 
 pub(crate) fn plan(parts: impl IntoIterator<Item = DevicePlan>) -> CommitPlan {
-    CommitPlan { devices: parts.into_iter().collect() }
+    CommitPlan::of(parts.into_iter().collect())
 }
 
 pub(crate) fn finding(code: &str, part: &str, phase: Phase, since: i64) -> Finding {
@@ -146,6 +146,7 @@ pub(crate) fn finding(code: &str, part: &str, phase: Phase, since: i64) -> Findi
         metric: "system.filesystem.utilization".to_owned(),
         suppressed: Some("hidden by net.gateway".to_owned()),
         episodes: 3,
+        standing: Standing::default(),
     }
 }
 

@@ -9,3 +9,4 @@ mod identities;
 mod ingest;
 mod people;
 mod recovery;
+mod shared;

@@ -9,7 +9,8 @@ use crate::record::{
 use crate::store::Desk;
 use crate::{StoreError, cursor};
 use async_trait::async_trait;
-use firstline_collector_core::finding::Phase;
+use firstline_collector_core::finding::{Phase, Standing};
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Ticket, TicketState, TimelineEntry};
 use firstline_model::{DeviceId, TicketId};
 
@@ -34,6 +35,7 @@ impl Desk for Memory {
             .filter(|ticket| filter.device.is_none() || ticket.device == filter.device)
             .filter(|ticket| filter.rule.is_none() || ticket.rule == filter.rule)
             .filter(|ticket| filter.site.is_none() || ticket.site == filter.site)
+            .filter(|ticket| filter.parent.is_none() || ticket.parent == filter.parent)
             .filter(|ticket| {
                 text.as_ref()
                     .is_none_or(|text| contains(&[&ticket.title, &ticket.summary, hostname(ticket)], text))
@@ -86,6 +88,16 @@ impl Desk for Memory {
             .collect();
         DeviceFinding::sort_newest_first(&mut found);
         Ok(found)
+    }
+
+    async fn members(&self, parent: TicketId) -> Result<Vec<DeviceFinding>, StoreError> {
+        let mut found = self.findings(None, None).await?;
+        found.retain(|one| one.finding.standing == Standing::Member(parent));
+        Ok(found)
+    }
+
+    async fn shared_cause(&self, parent: TicketId) -> Result<Option<SharedCause>, StoreError> {
+        Ok(self.kept().causes.values().find(|cause| cause.parent == parent).cloned())
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

@@ -7,8 +7,9 @@ use crate::record::{AuditEntry, DeviceSnapshot, DeviceStatus, PendingDiagnostic}
 use crate::store::Ingest;
 use async_trait::async_trait;
 use firstline_collector_core::finding::Phase;
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Effect, Ticket, TicketState, TimelineEntry};
-use firstline_model::{DeviceId, TicketId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[async_trait]
@@ -41,17 +42,24 @@ impl Ingest for Memory {
         if kept.refuses {
             return Err(StoreError::Unavailable { detail: "commits are refused".to_owned() });
         }
-        let changes = ticket_changes(plan.devices.iter().flat_map(|part| &part.tickets))?;
+        let changes = ticket_changes(plan.tickets())?;
         for part in &plan.devices {
             kept.check_device(part)?;
         }
-        let timeline = plan.devices.iter().flat_map(|part| &part.timeline);
+        let timeline = plan.devices.iter().flat_map(|part| &part.timeline).chain(&plan.shared.timeline);
         kept.check_tickets(&changes, timeline)?;
         for change in &changes {
             kept.write_ticket(change.ticket);
         }
         for part in plan.devices {
             kept.apply(part);
+        }
+        for entry in plan.shared.timeline {
+            kept.timelines.entry(entry.ticket).or_default().push(entry);
+        }
+        for cause in plan.shared.causes {
+            let key = (cause.rule.clone(), cause.shared.kind, cause.shared.value.clone());
+            kept.causes.insert(key, cause);
         }
         Ok(())
     }
@@ -92,6 +100,29 @@ impl Ingest for Memory {
         kept.ask(request.clone());
         kept.audit.push(audit.clone());
         Ok(())
+    }
+
+    async fn shared_causes(&self, since: Timestamp) -> Result<Vec<SharedCause>, StoreError> {
+        let kept = self.kept();
+        let recent = kept.causes.values().filter(|one| one.open || one.ended.is_some_and(|at| at >= since));
+        Ok(recent.cloned().collect())
+    }
+
+    async fn parts(
+        &self,
+        kinds: &[ComponentKind],
+        since: Timestamp,
+    ) -> Result<Vec<(DeviceId, Component)>, StoreError> {
+        let kept = self.kept();
+        let mut found = BTreeSet::new();
+        for (id, one) in &kept.devices {
+            for ((component, _, _), value) in &one.latest {
+                if kinds.contains(&component.kind) && value.observed_at >= since {
+                    found.insert((id.clone(), component.clone()));
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {

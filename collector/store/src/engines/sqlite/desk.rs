@@ -4,6 +4,7 @@ use super::Sqlite;
 use super::failure::{Failure, count, integer};
 use super::ingest;
 use super::rows::{self, At, TICKET_COLUMNS, collect, first};
+use super::shared;
 use crate::plan::ticket_changes;
 use crate::record::{
     AuditEntry, DeviceFinding, DeviceStatus, Page, PageOf, TicketFilter, Totals, queue_place,
@@ -12,6 +13,7 @@ use crate::row::{corrupt, timeline_kind};
 use crate::store::Desk;
 use crate::{StoreError, cursor};
 use async_trait::async_trait;
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Actor, Ticket, TicketState, TimelineEntry};
 use firstline_model::{DeviceId, TicketId};
 use rusqlite::types::Value as Sql;
@@ -80,6 +82,14 @@ impl Desk for Sqlite {
         self.read(move |connection| findings(connection, device.as_ref(), site)).await
     }
 
+    async fn members(&self, parent: TicketId) -> Result<Vec<DeviceFinding>, StoreError> {
+        self.read(move |connection| members(connection, parent)).await
+    }
+
+    async fn shared_cause(&self, parent: TicketId) -> Result<Option<SharedCause>, StoreError> {
+        self.read(move |connection| shared::of_ticket(connection, parent)).await
+    }
+
     async fn totals(&self) -> Result<Totals, StoreError> {
         self.read(totals).await
     }
@@ -105,6 +115,10 @@ fn list(connection: &Connection, filter: &TicketFilter, page: &Page) -> Result<P
     if let Some(site) = &filter.site {
         sql.push_str(" AND t.site = ?");
         values.push(site.clone().into());
+    }
+    if let Some(parent) = filter.parent {
+        sql.push_str(" AND CASE WHEN json_valid(t.body) THEN json_extract(t.body, '$.parent') END = ?");
+        values.push(integer("ticket number", parent.0)?.into());
     }
     if let Some(text) = filter.search()? {
         sql.push_str(
@@ -140,7 +154,18 @@ fn findings(
         sql.push_str(" AND d.site = ?");
         values.push(site.into());
     }
-    let mut found = collect(connection.prepare_cached(&sql)?, params_from_iter(values), |row| {
+    newest_first(connection, &sql, values)
+}
+
+/// Findings that are records of this ticket.
+fn members(connection: &Connection, parent: TicketId) -> Result<Vec<DeviceFinding>, Failure> {
+    let sql = "SELECT f.device, d.hostname, f.body FROM finding f JOIN device d ON d.id = f.device
+         WHERE CASE WHEN json_valid(f.body) THEN json_extract(f.body, '$.standing.member') END = ?";
+    newest_first(connection, sql, vec![integer("ticket number", parent.0)?.into()])
+}
+
+fn newest_first(connection: &Connection, sql: &str, values: Vec<Sql>) -> Result<Vec<DeviceFinding>, Failure> {
+    let mut found = collect(connection.prepare_cached(sql)?, params_from_iter(values), |row| {
         let device = rows::device_id("finding", row.get(0)?)?;
         let finding = ingest::finding(&device, &row.get::<_, String>(2)?)?;
         Ok(DeviceFinding { device, hostname: row.get(1)?, finding })

@@ -5,6 +5,7 @@ use super::devices;
 use super::failure::{Failure, count, integer};
 use super::rows::{self, At, EpochBytes, TICKET_COLUMNS, collect, first};
 use super::sabotage::without_marks;
+use super::shared;
 use crate::StoreError;
 use crate::plan::{CommitPlan, DevicePlan, NewMark, NewRecord, TicketChange, ticket_changes};
 use crate::record::{AuditEntry, DeviceSnapshot, LatestValue, PendingDiagnostic, queue_place};
@@ -15,8 +16,9 @@ use crate::sabotage::{MARK_IN_SECOND_TRANSACTION, NO_DEDUPE_KEY, is};
 use crate::store::Ingest;
 use async_trait::async_trait;
 use firstline_collector_core::finding::{DeviceState, Finding};
+use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Actor, Effect, TimelineEntry};
-use firstline_model::{DeviceId, DiagnosticRequest, TicketId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, DiagnosticRequest, TicketId, Timestamp};
 use rusqlite::{Connection, params};
 
 #[async_trait]
@@ -80,6 +82,19 @@ impl Ingest for Sqlite {
             rows::append_audit(connection, &audit)
         })
         .await
+    }
+
+    async fn shared_causes(&self, since: Timestamp) -> Result<Vec<SharedCause>, StoreError> {
+        self.read(move |connection| shared::recent(connection, since)).await
+    }
+
+    async fn parts(
+        &self,
+        kinds: &[ComponentKind],
+        since: Timestamp,
+    ) -> Result<Vec<(DeviceId, Component)>, StoreError> {
+        let kinds = kinds.to_vec();
+        self.read(move |connection| shared::parts(connection, &kinds, since)).await
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {
@@ -164,10 +179,12 @@ fn commit(connection: &Connection, plan: &CommitPlan) -> Result<(), Failure> {
     for part in &plan.devices {
         update_device(connection, part)?;
     }
-    for change in ticket_changes(plan.devices.iter().flat_map(|part| &part.tickets))? {
+    for change in ticket_changes(plan.tickets())? {
         write_ticket(connection, change)?;
     }
-    plan.devices.iter().try_for_each(|part| commit_device(connection, part))
+    plan.devices.iter().try_for_each(|part| commit_device(connection, part))?;
+    append_timeline(connection, &plan.shared.timeline)?;
+    plan.shared.causes.iter().try_for_each(|cause| shared::write(connection, cause))
 }
 
 fn commit_device(connection: &Connection, part: &DevicePlan) -> Result<(), Failure> {

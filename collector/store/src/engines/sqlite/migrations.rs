@@ -24,6 +24,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "clock_suspect",
         sql: include_str!("../../../migrations/sqlite/0003_clock_suspect.sql"),
     },
+    Migration {
+        version: 4,
+        name: "shared_cause",
+        sql: include_str!("../../../migrations/sqlite/0004_shared_cause.sql"),
+    },
 ];
 
 /// The newest schema that this program knows.

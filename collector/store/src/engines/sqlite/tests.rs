@@ -64,19 +64,17 @@ async fn with_device(store: &Sqlite, name: &str) -> DeviceId {
 fn step(device: &DeviceId, seq: u64, size: usize) -> CommitPlan {
     let (epoch, seq) = (Epoch([1; 16]), SequenceNumber(seq));
     let before = (seq.0 > 1).then(|| SequenceNumber(seq.0 - 1));
-    CommitPlan {
-        devices: vec![DevicePlan {
-            records: vec![NewRecord {
-                epoch,
-                seq,
-                received_at: NOW,
-                payload: vec![0xA5; size],
-                clock_suspect: false,
-            }],
-            marks: vec![NewMark { epoch, before, through: seq }],
-            ..DevicePlan::unchanged(device.clone())
+    CommitPlan::of(vec![DevicePlan {
+        records: vec![NewRecord {
+            epoch,
+            seq,
+            received_at: NOW,
+            payload: vec![0xA5; size],
+            clock_suspect: false,
         }],
-    }
+        marks: vec![NewMark { epoch, before, through: seq }],
+        ..DevicePlan::unchanged(device.clone())
+    }])
 }
 
 #[test]

@@ -1,0 +1,160 @@
+//! Which attribute explains a fault, and the group of findings that share it.
+
+use super::attribute::Family;
+use super::{
+    Act, Attribute, AttributeKind, Fleet, Group, GroupId, MOST_CHILDREN, MemberFinding, Membership, Place,
+};
+use super::{GRACE, significance};
+use firstline_model::{RuleCode, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Fleet {
+    /// The attribute of `finding`'s device that explains the failing best, if any does.
+    pub(super) fn shared_cause(
+        &self,
+        finding: &MemberFinding,
+        family: &Family,
+        now: Timestamp,
+    ) -> Option<Attribute> {
+        let failing: BTreeMap<Place, Timestamp> = self
+            .firing
+            .get(family)?
+            .iter()
+            .filter(|(_, since)| now.since(**since) <= family.window())
+            .map(|(finding, since)| (finding.place, *since))
+            .collect();
+        let candidates = failing
+            .keys()
+            .flat_map(|place| &self.members[place.0].attributes)
+            .filter(|one| family.may_share(one.kind))
+            .collect::<BTreeSet<_>>();
+        let own = &self.members[finding.place.0].attributes;
+        let judged = candidates.iter().filter(|one| own.contains(**one)).filter_map(|one| {
+            let having = self.having.get(*one)?;
+            let with: Vec<Timestamp> =
+                failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
+            if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {
+                return None;
+            }
+            if one.kind == AttributeKind::Part && family.is_part_itself() {
+                return Some((f64::NEG_INFINITY, *one));
+            }
+            let chance = significance::ln_chance(self.members.len(), having.len(), failing.len(), with.len());
+            let unlikely = chance + (candidates.len() as f64).ln() < significance::LEVEL.ln();
+            // Where everybody has it there is nothing to compare with; that half of them fail at once is no accident.
+            let together = with.iter().max()?.since(*with.iter().min()?) <= significance::AT_ONCE;
+            let everybody = self.members.len() < having.len() + 3;
+            let burst = everybody && with.len() >= 5 && with.len() * 2 >= having.len() && together;
+            (unlikely || burst).then_some((chance, *one))
+        });
+        // Equally likely ones are told apart by their kind: the wider place first, then what stands in it.
+        judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))).map(|(_, one)| one.clone())
+    }
+
+    /// Opens the group of a shared cause, or opens it again, and takes everybody in whom it explains.
+    pub(super) fn begin(&mut self, family: &Family, shared: Attribute, now: Timestamp, out: &mut Vec<Act>) {
+        let rule = family.rule();
+        let group = self.group(rule, shared, Some(family.clone()));
+        let shared = self.groups[group.0].shared.clone();
+        let having = self.having.get(&shared).cloned().unwrap_or_default();
+        let findings: Vec<(MemberFinding, Timestamp)> = self
+            .firing
+            .get(family)
+            .into_iter()
+            .flatten()
+            .filter(|(finding, _)| having.contains(&finding.place))
+            .map(|(finding, since)| (finding.clone(), *since))
+            .collect();
+        out.push(Act::Begin {
+            group,
+            rule: self.groups[group.0].rule.clone(),
+            shared,
+            since: findings.iter().map(|(_, since)| *since).min().unwrap_or(now),
+            failing: (findings.len(), having.len()),
+        });
+        // Of an outage at a large place nobody needs to hear the single computers, however few noticed it first.
+        let size = if family.is_outage() { having.len() } else { findings.len() };
+        let all_as_records = size > MOST_CHILDREN;
+        for (finding, _) in findings {
+            let waited = self.waiting.remove(&finding).is_some();
+            let mut membership = self.join(group, &finding);
+            if all_as_records && waited {
+                // A large outage is one line for the helpdesk from the start.
+                membership = Membership::Record;
+                self.groups[group.0].findings.insert(finding.clone(), membership);
+            }
+            out.push(Act::Join(group, finding, membership));
+        }
+    }
+
+    /// The group of a shared cause, open from now on.
+    pub(super) fn group(&mut self, rule: RuleCode, shared: Attribute, family: Option<Family>) -> GroupId {
+        let known = self.groups.iter().position(|group| group.rule == rule && group.shared == shared);
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(Group {
+                rule,
+                shared,
+                family,
+                findings: BTreeMap::new(),
+                silent: BTreeSet::new(),
+                children: 0,
+                open: false,
+                parent: None,
+                ending: None,
+                ended: None,
+            });
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        if !group.open {
+            group.children = 0;
+        }
+        group.open = true;
+        self.goes_on(at);
+        GroupId(at)
+    }
+
+    pub(super) fn join(&mut self, id: GroupId, finding: &MemberFinding) -> Membership {
+        let group = &mut self.groups[id.0];
+        let size = self.having.get(&group.shared).map_or(0, BTreeSet::len);
+        // Of a place that fell silent, or of a large one, nobody needs to hear the single computers.
+        let is_outage = group.family.as_ref().is_none_or(Family::is_outage);
+        let crowded = group.family.is_none() || (is_outage && size > MOST_CHILDREN);
+        let membership = if crowded || group.children >= MOST_CHILDREN {
+            Membership::Record
+        } else {
+            group.children += 1;
+            Membership::Child
+        };
+        group.findings.insert(finding.clone(), membership);
+        self.goes_on(id.0);
+        membership
+    }
+
+    /// Somebody is in it, so it does not end.
+    pub(super) fn goes_on(&mut self, at: usize) {
+        self.touched.insert(at);
+        if let Some(ending) = self.groups[at].ending.take() {
+            self.endings.remove(&(ending, at));
+        }
+    }
+
+    pub(super) fn end_if_empty(&mut self, at: usize, now: Timestamp) {
+        let group = &mut self.groups[at];
+        if group.open && group.ending.is_none() && group.findings.is_empty() && group.silent.is_empty() {
+            let ending = now.plus(GRACE);
+            group.ending = Some(ending);
+            self.endings.insert((ending, at));
+            self.touched.insert(at);
+        }
+    }
+
+    pub(super) fn end(&mut self, at: usize, now: Timestamp, out: &mut Vec<Act>) {
+        let group = &mut self.groups[at];
+        group.ending = None;
+        group.open = false;
+        group.ended = Some(now);
+        self.touched.insert(at);
+        out.push(Act::End(GroupId(at)));
+    }
+}

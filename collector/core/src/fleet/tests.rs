@@ -1,0 +1,209 @@
+//! The fleet by itself: who is silent, what survives a restart, and news that come late. What becomes of whole traces
+//! is tested where they are replayed.
+
+use super::*;
+use crate::finding::{Finding, Phase, Standing};
+use crate::fixture::{at, code, compare, component, entry, level};
+use crate::knowledge::Compare;
+use firstline_model::{ComponentKind, Severity};
+
+const REACHABLE: &str = "endpoint.network.gateway.reachable";
+
+fn gateway() -> KnowledgeEntry {
+    let dead = compare(REACHABLE, Compare::Equals, 0.0);
+    let levels = vec![level(Severity::Critical, dead, 45, None, 120)];
+    KnowledgeEntry { category: "network".to_owned(), ..entry("net.gateway", ComponentKind::Gateway, levels) }
+}
+
+/// So many devices of one site with their streams open.
+fn connected(fleet: &mut Fleet, site: &str, count: usize) -> Vec<Place> {
+    let places = (0..count).map(|number| {
+        let place = fleet.add(DeviceId::new(format!("{site}-{number}")).unwrap(), at(0));
+        fleet.know(place, &Value::map::<&'static str>([]), Some(site));
+        fleet.connected(place, at(0));
+        place
+    });
+    places.collect()
+}
+
+fn passed(fleet: &mut Fleet, until: i64) -> Vec<Act> {
+    let mut acts = Vec::new();
+    while let Some(due) = fleet.next_deadline().filter(|due| *due <= at(until)) {
+        fleet.pass_time(due, &mut acts);
+    }
+    acts
+}
+
+fn begun(acts: &[Act]) -> Vec<String> {
+    let begun = acts.iter().filter_map(|act| match act {
+        Act::Begin { rule, shared, failing, .. } => {
+            Some(format!("{rule} {}: {} of {}", shared.words(), failing.0, failing.1))
+        }
+        Act::Release(_) | Act::Drop(_) | Act::Join(..) | Act::Silent(..) | Act::End(_) => None,
+    });
+    begun.collect()
+}
+
+fn finding(place: Place) -> MemberFinding {
+    MemberFinding { place, rule: code("net.gateway"), component: component("gateway/192.0.2.1") }
+}
+
+#[test]
+fn broken_streams_of_one_site_are_one_silence_also_when_nobody_else_is_there() {
+    for others in [0, 1, 30] {
+        let mut fleet = Fleet::default();
+        let oslo = connected(&mut fleet, "oslo", 500);
+        connected(&mut fleet, "bergen", others);
+        for (number, place) in oslo.iter().enumerate() {
+            fleet.lost(*place, at(100 + number as i64 % 20));
+        }
+        let acts = passed(&mut fleet, 300);
+        let begun = begun(&acts);
+        assert_eq!(begun.len(), 1, "{begun:?}");
+        assert!(begun[0].starts_with("net.site_outage the site oslo"), "{begun:?}");
+        let silent = acts.iter().filter(|act| matches!(act, Act::Silent(..))).count();
+        assert_eq!(silent, 500, "with {others} others");
+    }
+}
+
+#[test]
+fn a_stream_that_comes_back_within_a_minute_and_a_goodbye_are_no_silence() {
+    let mut fleet = Fleet::default();
+    let places = connected(&mut fleet, "oslo", 40);
+    for (number, place) in places.iter().enumerate() {
+        if number % 2 == 0 {
+            fleet.lost(*place, at(100));
+            fleet.connected(*place, at(150));
+        } else {
+            fleet.presence(*place, Presence::Asleep, at(100));
+            fleet.lost(*place, at(101));
+        }
+    }
+    assert_eq!(passed(&mut fleet, 4000), []);
+}
+
+#[test]
+fn laptops_that_vanish_here_and_there_are_nothing() {
+    let mut fleet = Fleet::default();
+    let oslo = connected(&mut fleet, "oslo", 60);
+    let bergen = connected(&mut fleet, "bergen", 60);
+    for place in oslo.iter().take(6).chain(bergen.iter().take(5)) {
+        fleet.lost(*place, at(100 + 10 * (place.0 as i64 % 7)));
+    }
+    assert_eq!(passed(&mut fleet, 4000), []);
+}
+
+#[test]
+fn laptops_that_are_closed_in_the_evening_are_nothing_and_laptops_that_are_cut_off_are_one_silence() {
+    for (gap, expected) in [(20, 0), (1, 1)] {
+        let mut fleet = Fleet::default();
+        let oslo = connected(&mut fleet, "oslo", 30);
+        connected(&mut fleet, "bergen", 30);
+        for (number, place) in oslo.iter().enumerate() {
+            fleet.uses(*place, &component("battery/BAT0"));
+            fleet.lost(*place, at(100 + gap * number as i64));
+        }
+        let acts = passed(&mut fleet, 4000);
+        assert_eq!(begun(&acts).len(), expected, "one every {gap} s");
+    }
+}
+
+#[test]
+fn what_is_saved_is_the_same_after_a_restart() {
+    let mut fleet = Fleet::default();
+    let oslo = connected(&mut fleet, "oslo", 20);
+    connected(&mut fleet, "bergen", 20);
+    for place in &oslo {
+        fleet.lost(*place, at(100));
+    }
+    let acts = passed(&mut fleet, 200);
+    assert_eq!(begun(&acts).len(), 1);
+    fleet.groups[0].parent = Some(TicketId(7));
+    let saved = fleet.take_changes();
+    assert_eq!((saved.len(), saved[0].silent.len(), saved[0].parent), (1, 20, TicketId(7)));
+    assert_eq!(fleet.take_changes(), []);
+
+    let mut after = Fleet::default();
+    for (site, count) in [("oslo", 20), ("bergen", 20)] {
+        for number in 0..count {
+            let place = after.add(DeviceId::new(format!("{site}-{number}")).unwrap(), at(300));
+            after.know(place, &Value::map::<&'static str>([]), Some(site));
+            after.not_heard_yet(place);
+        }
+    }
+    let entry = gateway();
+    let waits = Finding {
+        phase: Phase::Firing,
+        standing: Standing::Waiting(at(310)),
+        fired_at: Some(at(280)),
+        ..crate::fixture::finding("net.gateway", "gateway/192.0.2.1", 270)
+    };
+    let device = DeviceId::new("bergen-3").unwrap();
+    after.restore(saved, [(&entry, &device, &waits)], at(300));
+    // Nobody has been heard since the start, and that is not silence.
+    let acts = passed(&mut after, 1000);
+    let released = MemberFinding { place: after.place(&device).unwrap(), ..finding(Place(0)) };
+    assert_eq!(acts, [Act::Release(released)]);
+    for place in (0..20).map(Place) {
+        after.connected(place, at(1000));
+    }
+    assert_eq!(passed(&mut after, 1100), [Act::End(GroupId(0))]);
+}
+
+#[test]
+fn who_comes_back_late_and_tells_of_the_outage_opens_nothing_unless_it_goes_on() {
+    let mut fleet = Fleet::default();
+    let oslo = connected(&mut fleet, "oslo", 30);
+    connected(&mut fleet, "bergen", 30);
+    oslo.iter().for_each(|place| fleet.lost(*place, at(100)));
+    passed(&mut fleet, 200);
+    oslo.iter().for_each(|place| fleet.connected(*place, at(500)));
+    assert_eq!(passed(&mut fleet, 600), [Act::End(GroupId(0))]);
+
+    // Both saw their gateway die at 101 s; for one of them it still is.
+    let entry = gateway();
+    for place in [oslo[3], oslo[4]] {
+        let course = fleet.fired(&entry, finding(place), at(101), at(620));
+        assert_eq!(course, Course::Wait(at(620).plus(OLD_NEWS)));
+    }
+    assert_eq!(fleet.cleared(&finding(oslo[3]), at(700)), Left::Waiting);
+    assert_eq!(passed(&mut fleet, 5000), [Act::Release(finding(oslo[4]))]);
+    // A new fault is not old news.
+    let course = fleet.fired(&entry, finding(oslo[5]), at(5001), at(5060));
+    assert_eq!(course, Course::Wait(at(5060).plus(COMPANY)));
+}
+
+#[test]
+fn a_device_out_of_service_is_neither_waited_for_nor_missed() {
+    let mut fleet = Fleet::default();
+    let places = connected(&mut fleet, "oslo", 10);
+    connected(&mut fleet, "bergen", 10);
+    let course = fleet.fired(&gateway(), finding(places[0]), at(10), at(60));
+    assert_eq!(course, Course::Wait(at(60).plus(COMPANY)));
+    places.iter().for_each(|place| fleet.lost(*place, at(60)));
+    for place in places {
+        fleet.retire(place, at(61));
+    }
+    assert_eq!(passed(&mut fleet, 1000), []);
+}
+
+#[test]
+fn families_and_attributes_are_read_back_as_they_were_written() {
+    let rule = || code("prn.stopped");
+    let part = || component("printer/a b/9f2c");
+    for family in [
+        Family::Outage(rule()),
+        Family::Network(rule()),
+        Family::Printer(rule(), part()),
+        Family::Named(rule(), part()),
+        Family::System(rule()),
+    ] {
+        assert_eq!(Family::from_text(&family.to_text()), Some(family));
+    }
+    for text in ["", "outage", "printer prn.stopped", "outage net.link printer/x", "else net.link"] {
+        assert_eq!(Family::from_text(text), None, "{text:?}");
+    }
+    for kind in AttributeKind::ALL {
+        assert_eq!(AttributeKind::from_text(kind.as_str()), Some(*kind));
+    }
+}
