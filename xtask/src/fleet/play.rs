@@ -249,7 +249,10 @@ impl<W: Write> Player<'_, W> {
             (false, true) => one.every.max(5 * MINUTE),
             (false, false) => one.rest,
         };
-        let wait = self.random.whole(pace - pace / 12, pace + pace / 12).max(1);
+        // Right after waking everything is measured at once; from then on the series do not march in step.
+        let shortest =
+            if at < self.machines[device].clocks.awake_since + 2 * MINUTE { 5 } else { pace - pace / 12 };
+        let wait = self.random.whole(shortest.min(pace), pace + pace / 12).max(1);
         self.push(at + wait, Next::Measure { device, series, turn });
         Ok(())
     }
