@@ -13,6 +13,7 @@ mod hostile_collector;
 mod hostile_strings;
 mod identity;
 mod operation;
+mod outages;
 mod overload;
 mod peers;
 mod renewal;

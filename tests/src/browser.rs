@@ -96,6 +96,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Debugger", "Network", "Audits"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
+        browser.call("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
         browser.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": WATCH}));
         browser
     }
@@ -107,17 +108,22 @@ impl Browser {
             self.misdeeds.push(format!("{address} cannot be loaded: {error}"));
             return;
         }
+        // Events of the page before this one may still be on their way.
         let loader = went["loaderId"].clone();
-        self.wait_for("Page.lifecycleEvent or load", |event| {
-            event["method"] == "Page.loadEventFired"
-                || (event["method"] == "Page.frameStoppedLoading" && loader.is_null())
-        });
+        self.wait_for(address, |event| is_loaded(event) && event["params"]["loaderId"] == loader);
     }
 
     /// Does something on the page that leads to another one, and waits until that is loaded.
     pub fn follow(&mut self, script: &str) {
+        self.waiting.clear();
+        let before = self.evaluate("performance.timeOrigin");
         let _ = self.evaluate(script);
-        self.wait_for("the next page", |event| event["method"] == "Page.loadEventFired");
+        loop {
+            self.wait_for("the next page", is_loaded);
+            if self.evaluate("performance.timeOrigin") != before {
+                return;
+            }
+        }
     }
 
     /// What a script of the test's finds in the page.
@@ -225,6 +231,10 @@ impl Browser {
         };
         self.misdeeds.extend(misdeed);
     }
+}
+
+fn is_loaded(event: &Json) -> bool {
+    event["method"] == "Page.lifecycleEvent" && event["params"]["name"] == "load"
 }
 
 /// An issue that concerns safety. Others (such as a field without autocomplete) are advice.

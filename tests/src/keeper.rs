@@ -7,7 +7,7 @@ use crate::simulated::{SimulatedAgent, SimulatedStream};
 use anyhow::{Context, Result, bail};
 use firstline_model::{Attributes, Body, Component, ComponentKind, Observation, Timestamp, Value, semconv};
 use firstline_proto::convert::encode_record;
-use firstline_proto::v1;
+use firstline_proto::{limits, v1};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +21,9 @@ const BATCH: usize = 1_000;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How long an answer to a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
+
+/// Records of an epoch, from this number on.
+type Portion = ([u8; 16], u64, Vec<Vec<u8>>);
 
 /// One epoch of a keeper's spool.
 #[derive(Debug, Default)]
@@ -222,22 +225,34 @@ impl Keeper {
 
     async fn transmit(&self, stream: &mut SimulatedStream, credit: u64) -> Result<()> {
         for at in 0.. {
-            let batch = {
-                let mut spool = self.lock();
-                let in_flight: u64 = spool.epochs.iter().map(|kept| kept.sent - kept.acked).sum();
-                let room = usize::try_from(credit.saturating_sub(in_flight))?.min(BATCH);
-                let Some(kept) = spool.epochs.get_mut(at) else { return Ok(()) };
-                let skip = usize::try_from(kept.sent - kept.acked)?;
-                let records: Vec<_> = kept.records.iter().skip(skip).take(room).cloned().collect();
-                let first = kept.sent + 1;
-                kept.sent += records.len() as u64;
-                (kept.name, first, records)
-            };
-            if !batch.2.is_empty() {
-                stream.send_batch(batch.0, batch.1, batch.2).await?;
+            loop {
+                let Some((name, first, records)) = self.next_batch(at, credit)? else { return Ok(()) };
+                if records.is_empty() {
+                    break;
+                }
+                stream.send_batch(name, first, records).await?;
             }
         }
         Ok(())
+    }
+
+    /// The next records of the epoch at this place, none when they are all sent or the credit is used up; `None` when there
+    /// is no such epoch.
+    fn next_batch(&self, at: usize, credit: u64) -> Result<Option<Portion>> {
+        let mut spool = self.lock();
+        let in_flight: u64 = spool.epochs.iter().map(|kept| kept.sent - kept.acked).sum();
+        let room = usize::try_from(credit.saturating_sub(in_flight))?.min(BATCH);
+        let Some(kept) = spool.epochs.get_mut(at) else { return Ok(None) };
+        let skip = usize::try_from(kept.sent - kept.acked)?;
+        let mut bytes = 0;
+        let fits = |record: &&Vec<u8>| {
+            bytes += record.len();
+            bytes <= limits::BATCH_BYTES
+        };
+        let records: Vec<_> = kept.records.iter().skip(skip).take(room).take_while(fits).cloned().collect();
+        let first = kept.sent + 1;
+        kept.sent += records.len() as u64;
+        Ok(Some((kept.name, first, records)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Spool> {

@@ -55,11 +55,11 @@ impl Office {
             "table inet bad {{
                 chain in {{
                     type filter hook input priority 0
-                    iifname \"eth0\" numgen random mod 100 < {percent_lost} drop
+                    iifname \"eth0\" numgen random mod 100 < {percent_lost} counter drop
                 }}
                 chain out {{
                     type filter hook output priority 0
-                    oifname \"eth0\" numgen random mod 100 < {percent_lost} drop
+                    oifname \"eth0\" numgen random mod 100 < {percent_lost} counter drop
                 }}
             }}"
         );
@@ -71,6 +71,15 @@ impl Office {
         let narrow = format!("qdisc add dev eth0 root tbf rate {kbit}kbit burst 8kb latency 800ms");
         tc.args(["netns", "exec", &self.name, "tc"]).args(narrow.split(' '));
         process::succeed(tc);
+    }
+
+    /// How many packets the bad wire has lost.
+    pub fn lost(&self) -> u64 {
+        let mut nft = process::command("ip");
+        nft.args(["netns", "exec", &self.name, "nft", "list", "ruleset"]);
+        let rules = process::succeed(nft);
+        let counters = rules.split("counter packets ").skip(1);
+        counters.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// The namespace.
