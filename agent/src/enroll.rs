@@ -7,17 +7,23 @@
 
 use crate::cli::{Cli, EnrollArgs};
 use crate::identity::{self, Identity};
+use crate::run::jitter;
+use crate::seams::{Random, random_bytes};
 use crate::trust;
 use crate::uplink::{channel, tls};
 use anyhow::{Context, Result, bail};
-use firstline_proto::v1;
+use firstline_proto::{limits, v1};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use std::io::Read;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the whole enrollment may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Devices that are told the same time come spread over this.
+const JITTER: Duration = Duration::from_secs(1);
 
 /// The parts of `firstline://HOST:PORT/?token=...&ca=sha256:...`.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,16 +73,23 @@ async fn enroll(address: &Address) -> Result<Identity> {
     let tls = tls::pinned(address.authority)?;
     let channel = channel(&address.collector, tls).await?;
     let mut client = v1::enrollment_client::EnrollmentClient::new(channel);
-    let response = client
-        .enroll(v1::EnrollRequest {
-            token: address.token.clone(),
-            certificate_signing_request: request.der().to_vec(),
-            hostname: firstline_agent_platform::host::name(),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
-        .await
-        .map_err(|status| refusal(&status))?
-        .into_inner();
+    let request = v1::EnrollRequest {
+        token: address.token.clone(),
+        certificate_signing_request: request.der().to_vec(),
+        hostname: firstline_agent_platform::host::name(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let random: Random = Arc::new(random_bytes);
+    let response = loop {
+        match client.enroll(request.clone()).await {
+            Ok(response) => break response.into_inner(),
+            Err(status) => {
+                let wait = told_to_wait(&status).ok_or_else(|| refusal(&status))?;
+                println!("the collector enrolls many devices now; asking again in {} s", wait.as_secs() + 1);
+                tokio::time::sleep(wait + JITTER.mul_f64(jitter(&random))).await;
+            }
+        }
+    };
     let authorities: Vec<String> = response.authorities.iter().map(|der| tls::certificate_pem(der)).collect();
     if !response.authorities.iter().any(|der| tls::fingerprint(der) == address.authority) {
         bail!("the collector answered without the authority that the address names; nothing was kept");
@@ -88,6 +101,15 @@ async fn enroll(address: &Address) -> Result<Identity> {
         certificate: tls::certificate_pem(&response.certificate),
         authorities,
     })
+}
+
+/// How long the collector asks to wait, if that is all it says. More than the whole enrollment may take ends in that limit.
+fn told_to_wait(status: &tonic::Status) -> Option<Duration> {
+    if status.code() != tonic::Code::Unavailable {
+        return None;
+    }
+    let milliseconds = status.metadata().get(limits::RETRY_PUSHBACK)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(milliseconds).min(TIME_LIMIT))
 }
 
 fn refusal(status: &tonic::Status) -> anyhow::Error {
@@ -147,6 +169,23 @@ fn fingerprint(hex: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f13_an_enrollment_among_too_many_waits_as_told_and_other_refusals_end_it() {
+        let said = |code, milliseconds: &'static str| {
+            let mut status = tonic::Status::new(code, "");
+            status.metadata_mut().insert(limits::RETRY_PUSHBACK, milliseconds.parse().unwrap());
+            told_to_wait(&status)
+        };
+        let unavailable = tonic::Code::Unavailable;
+        assert_eq!(said(unavailable, "2500"), Some(Duration::from_millis(2_500)));
+        assert_eq!(said(unavailable, "99999999999"), Some(TIME_LIMIT), "no longer than the whole may take");
+        for nonsense in ["-1", "soon", ""] {
+            assert_eq!(said(unavailable, nonsense), None, "{nonsense:?}");
+        }
+        assert_eq!(said(tonic::Code::PermissionDenied, "1"), None, "a token that is refused stays so");
+        assert_eq!(told_to_wait(&tonic::Status::unavailable("the store is full")), None);
+    }
 
     #[test]
     fn an_address_is_taken_apart() {

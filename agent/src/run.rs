@@ -511,7 +511,7 @@ fn tick(clock: &dyn Clock) -> Tick {
 }
 
 /// A number in 0..1 for jitter. Without randomness the longest wait is the harmless choice.
-fn jitter(random: &Random) -> f64 {
+pub(crate) fn jitter(random: &Random) -> f64 {
     let Ok(bytes) = random() else { return 1.0 };
     let [a, b, c, d, ..] = bytes;
     f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)

@@ -95,7 +95,8 @@ impl Clock for SystemClock {
     }
 }
 
-fn random_bytes() -> Result<[u8; 16]> {
+/// Sixteen bytes of the operating system's.
+pub(crate) fn random_bytes() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
         .map_err(|_| anyhow::anyhow!("the operating system gives no random numbers"))?;

@@ -15,6 +15,14 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 pub(crate) const PENDING_HANDSHAKES: usize = 4_096;
 /// ... and of one address (of one /64 with IPv6). A site of a thousand devices may stand behind one address.
 pub(crate) const PENDING_HANDSHAKES_PER_ADDRESS: usize = 1_024;
+/// Handshakes that are worked on at once; the others wait for their turn, so that what streams bring is served between
+/// them. One costs about a millisecond of processor time.
+pub(crate) const HANDSHAKES_AT_ONCE: usize = 32;
+/// Handshakes that wait for their turn; beyond, connections are closed at once, which costs next to nothing. At the slowest
+/// (see [`HANDSHAKE_TURN`]) the last one waits 4 s, within the 10 s that an agent has patience for.
+pub(crate) const HANDSHAKE_QUEUE: usize = 512;
+/// A turn ends after this, though the handshake may go on: it waits for its peer, and a slow peer must not keep others out.
+pub(crate) const HANDSHAKE_TURN: Duration = Duration::from_millis(250);
 /// Connections of the agents' listener, if the system gives so many file handles: see [`SPARE_FILES`].
 pub(crate) const AGENT_CONNECTIONS: usize = 120_000;
 /// Connections of the web listener, likewise: people and their programs, not devices.
@@ -54,6 +62,23 @@ pub(crate) const CONTROL_FRAMES: u32 = 500;
 pub(crate) const CONTROL_FRAMES_PER_SECOND: u32 = 50;
 /// Streams that a peer may open and reset, or make us reset, before its connection is closed.
 pub(crate) const RESET_STREAMS: usize = 20;
+
+// --- everybody at once
+
+/// Streams that are opened at once: each reads the store a few times and waits for one transaction, which they share.
+pub(crate) const OPENINGS_AT_ONCE: usize = 16;
+/// ... and that wait for their turn; beyond, agents are told when to come again. At [`ADMITTED_PER_SECOND`], the last one waits
+/// less than 2 s.
+pub(crate) const OPENING_QUEUE: usize = 64;
+/// Enrollments and renewals at once: each makes a signature and a transaction.
+pub(crate) const ENROLLMENTS_AT_ONCE: usize = 8;
+/// ... and that wait for their turn; beyond, they are told when to come again.
+pub(crate) const ENROLLMENT_QUEUE: usize = 128;
+/// Those that are told to come again get times that follow on each other at this pace: well below what one core opens, so
+/// that it has time for what streams bring. A thousand agents are in within 20 s.
+pub(crate) const ADMITTED_PER_SECOND: u32 = 50;
+/// The latest time that anybody is told: the longest that an agent waits by itself.
+pub(crate) const LONGEST_TURNED_AWAY: Duration = Duration::from_secs(300);
 
 // --- what one device brings. Normal is a record a minute of some 5 KiB.
 
@@ -114,6 +139,13 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
         Amount::Count(PENDING_HANDSHAKES_PER_ADDRESS),
         "a site may stand behind one address",
     ),
+    (
+        "handshakes worked on",
+        Amount::Count(HANDSHAKES_AT_ONCE),
+        "the others wait for their turn, so that streams are served between them",
+    ),
+    ("... their queue", Amount::Count(HANDSHAKE_QUEUE), "beyond, connections are closed at once"),
+    ("... their turn", Amount::Time(HANDSHAKE_TURN), "then it goes on beside: a slow peer keeps nobody out"),
     ("agents' connections", Amount::Count(AGENT_CONNECTIONS), "or three quarters of the file handles"),
     ("web connections", Amount::Count(WEB_CONNECTIONS), "or a quarter of the file handles"),
     (
@@ -135,6 +167,24 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
         "floods end the connection",
     ),
     ("reset streams", Amount::Count(RESET_STREAMS), "rapid reset ends the connection"),
+    (
+        "streams opened at once",
+        Amount::Count(OPENINGS_AT_ONCE),
+        "each reads the store and shares a transaction",
+    ),
+    ("... their queue", Amount::Count(OPENING_QUEUE), "beyond, agents are told when to come again"),
+    (
+        "enrollments and renewals at once",
+        Amount::Count(ENROLLMENTS_AT_ONCE),
+        "each is a signature and a transaction",
+    ),
+    ("... their queue", Amount::Count(ENROLLMENT_QUEUE), "beyond, they are told when to come again"),
+    (
+        "agents told to come again",
+        Amount::PerSecond(ADMITTED_PER_SECOND),
+        "told times follow on each other; a thousand are in within 20 s",
+    ),
+    ("... at the latest", Amount::Time(LONGEST_TURNED_AWAY), "the longest that an agent waits by itself"),
     (
         "records on their way of a device",
         Amount::Count(DEVICE_CREDIT as usize),
@@ -169,6 +219,8 @@ pub(crate) enum Amount {
     Bytes(usize),
     /// So long.
     Time(Duration),
+    /// So many each second.
+    PerSecond(u32),
     /// So many at once, and so many for each further second.
     Rate(u32, u32),
     /// So many bytes at once, and so many for each further second.
@@ -183,7 +235,9 @@ mod tests {
         match amount {
             Amount::Count(count) => count.to_string(),
             Amount::Bytes(bytes) => size(*bytes),
+            Amount::Time(time) if time.as_secs() == 0 => format!("{} ms", time.as_millis()),
             Amount::Time(time) => format!("{} s", time.as_secs()),
+            Amount::PerSecond(rate) => format!("{rate} a second"),
             Amount::Rate(burst, rate) => format!("{burst}, then {rate} a second"),
             Amount::ByteRate(burst, rate) => {
                 format!("{}, then {} a second", size(*burst as usize), size(*rate as usize))

@@ -3,6 +3,7 @@
 
 use crate::authority::Authority;
 use crate::cli::ServeArgs;
+use crate::ingest::admission::{self, Admission};
 use crate::ingest::enroll::Enroller;
 use crate::ingest::identity::say_conflict;
 use crate::ingest::listener::{self, Kind};
@@ -135,8 +136,9 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
     let lifetime = args.certificate_lifetime;
     let identities = Identities::new(authority, &names)?;
     ingest.set_trust(identities.trust(lifetime));
+    let admission = Admission::new(admission::system());
     let grpc = tonic::service::Routes::new(
-        SessionServer::new(Sessions::new(Arc::clone(&ingest)))
+        SessionServer::new(Sessions::new(Arc::clone(&ingest), Arc::clone(&admission)))
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES),
     )
@@ -146,6 +148,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             Arc::clone(&identities.authority),
             lifetime,
             clock,
+            admission,
         ))
         .max_decoding_message_size(64 << 10),
     )

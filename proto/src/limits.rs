@@ -25,5 +25,7 @@ pub const MESSAGE_LEVELS: usize = 32;
 pub const EPOCHS: usize = 64;
 /// Largest certificate signing request.
 pub const SIGNING_REQUEST_BYTES: usize = 4096;
+/// Where the answer to an enrollment that came among too many says when to come again, in milliseconds: gRPC's own name.
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Version of the session protocol that this code speaks.
 pub const PROTOCOL: u32 = 1;

@@ -3,22 +3,27 @@
 use firstline_tests::backlog::Backlog;
 use firstline_tests::database::{WriteLock, delivered_exactly_once, number};
 use firstline_tests::effort::effort;
-use firstline_tests::figure::figure;
-use firstline_tests::healthy::{enrolled, runtime};
+use firstline_tests::figure::{figure, percentile};
+use firstline_tests::healthy::{Healthy, enrolled, runtime};
 use firstline_tests::keeper::{Keeper, bulky};
 use firstline_tests::link::Link;
 use firstline_tests::needs::{self, Need};
 use firstline_tests::office::Office;
+use firstline_tests::simulated::{ComeAgain, healthy_minute};
 use firstline_tests::wait::{seconds, until, until_ok};
 use firstline_tests::{Agent, Collector, process};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
+/// How long everything takes on a slow network, in each direction, give or take a third.
+const SLOW: Duration = Duration::from_millis(300);
 /// A dead connection has to be noticed within this.
 const NOTICED: Duration = Duration::from_secs(30);
 /// What a connection may cost the collector: what it holds, a batch, slices with the writer, TLS and HTTP/2 buffers.
 const PER_CONNECTION: u64 = 2 << 20;
+/// So many agents that are turned away are to come again each second, as `collector/README.md` tells operators.
+const PACE: u64 = 50;
 
 fn spooled(agent: &Agent) -> i64 {
     number(&agent.spool(), "SELECT count(*) FROM record")
@@ -50,14 +55,18 @@ fn noticed(agent: &Agent, begun: Instant, lines_before: usize) -> Duration {
 }
 
 #[test]
-fn f11_a_network_that_loses_a_third_and_is_narrow_delays_and_loses_nothing() {
+fn f11_a_network_that_loses_a_third_is_slow_and_narrow_delays_and_loses_nothing() {
     if !needs::met(&[Need::Root, Need::Program("ip"), Need::Program("tc"), Need::Program("nft")]) {
         return;
     }
     let office = Office::opened();
     let mut collector = Collector::prepared().listening_on(office.gateway());
     collector.start();
-    let mut agent = Agent::enrolled(&collector).in_office(&office).probing(&["memory"], "").started();
+    // Packets are lost between agent and gateway, and what passed there is slow from there on.
+    let link = Link::at(office.gateway(), collector.agents());
+    link.is_slow(SLOW, SLOW / 3);
+    let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
+    let mut agent = Agent::enrolled_at(&url).in_office(&office).probing(&["memory"], "").started();
     collector.wait_for_device(agent.device());
     agent.stop();
     Backlog { records: 200, full_drives: 1 }.write(&agent.spool());
@@ -196,6 +205,70 @@ fn f13_a_fleet_that_comes_back_is_served_live_data_first_and_loses_nothing() {
         assert_eq!(keeper.is_stored(name, &collector.database()), Ok(backlog + 2));
     }
     let _ = stop.send(true);
+}
+
+#[test]
+fn f13_hundreds_that_come_in_the_same_second_are_let_in_at_a_steady_pace_and_nobody_else_notices() {
+    let devices = effort(300, 1_000);
+    let collector = Collector::started();
+    let runtime = runtime();
+    let agents = enrolled(&collector, &runtime, devices);
+    let healthy = Healthy::start(&collector, 20);
+    let begun = Instant::now();
+    let all_connected = Arc::new(Barrier::new(devices));
+    let coming: Vec<_> = agents
+        .into_iter()
+        .zip(0_u64..)
+        .map(|(agent, number)| {
+            let all_connected = Arc::clone(&all_connected);
+            runtime.spawn(async move {
+                let mut connected = agent.channel().await;
+                while connected.is_err() {
+                    // Too many handshakes: it is closed, and this agent's own pause follows.
+                    tokio::time::sleep(Duration::from_millis(500 + number % 10 * 100)).await;
+                    connected = agent.channel().await;
+                }
+                let channel = connected?;
+                all_connected.wait().await;
+                let (came, mut told) = (Instant::now(), Vec::new());
+                let mut stream = loop {
+                    match agent.stream_over(channel.clone(), epoch(number, b'c')).await {
+                        Ok(stream) => break stream,
+                        Err(error) => {
+                            let later = error.downcast::<ComeAgain>()?;
+                            told.push(later.after);
+                            let jitter = Duration::from_millis(number * 7 % 1_000);
+                            tokio::time::sleep(later.after + jitter).await;
+                        }
+                    }
+                };
+                stream.deliver(healthy_minute(number)).await?;
+                anyhow::Ok((came.elapsed(), told))
+            })
+        })
+        .collect();
+    let came: Vec<(Duration, Vec<Duration>)> = coming
+        .into_iter()
+        .map(|coming| runtime.block_on(coming).expect("an agent ends").expect("it is let in"))
+        .collect();
+    let acks = percentile("f13.ack_while_all_come", 99, &healthy.since(begun));
+    let last = came.iter().map(|(took, _)| *took).max().unwrap_or_default();
+    figure("f13.all_in_after", last.as_millis(), "ms");
+    let told: Vec<u64> = came.iter().flat_map(|(_, told)| told).map(Duration::as_secs).collect();
+    figure("f13.turned_away", told.len(), "times");
+    let first_told = |second: u64| {
+        came.iter().filter(|(_, told)| told.first().is_some_and(|first| first.as_secs() == second)).count()
+    };
+    assert!(told.len() >= devices / 4, "{} were turned away: they did not come at once", told.len());
+    let window = told.len() as u64 / PACE + 1;
+    for second in 1..=window {
+        let count = first_told(second);
+        assert!(count as u64 <= PACE * 3 / 2, "{count} of those that came first are told second {second}");
+    }
+    assert!(told.iter().all(|second| (1..=window).contains(second)), "{told:?}");
+    assert!(last <= Duration::from_secs(window) * 2 + seconds(5), "the last one is in after {last:?}");
+    assert!(acks <= seconds(2), "{acks:?}");
+    healthy.stop();
 }
 
 fn epoch(number: u64, kind: u8) -> [u8; 16] {

@@ -17,6 +17,7 @@ use firstline_agent::config::Settings;
 use firstline_agent::identity::Identity;
 use firstline_agent::run::{Agent, Asked, Diagnostics};
 use firstline_agent::seams::Seams;
+use firstline_collector::ingest::admission::Admission;
 use firstline_collector::ingest::listener::{self, Kind, Peer};
 use firstline_collector::ingest::registry::Registry;
 use firstline_collector::ingest::session::Sessions;
@@ -354,7 +355,12 @@ impl World {
             Arc::new(|_| ()),
             stop.clone(),
         );
-        let service = SessionServer::new(Sessions::new(ingest))
+        let random = Mutex::new(Random::new(self.seed, "admission"));
+        let draw = move || {
+            let mut random = random.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            random.between(0, 999_999) as f64 / 1e6
+        };
+        let service = SessionServer::new(Sessions::new(ingest, Admission::new(Arc::new(draw))))
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
         let service = tonic::service::Routes::new(service).into_axum_router();

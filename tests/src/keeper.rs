@@ -1,9 +1,9 @@
 //! A simulated device that keeps what it has until it is acked, as a real agent's spool does: within its credit, the newest
-//! epoch first, coming again after a full-jitter pause when the stream breaks. What it was promised can be compared with
+//! epoch first, coming again after a full-jitter pause (and no sooner than it is told) when the stream breaks. What it was promised can be compared with
 //! what is stored.
 
 use crate::database;
-use crate::simulated::{SimulatedAgent, SimulatedStream};
+use crate::simulated::{ComeAgain, SimulatedAgent, SimulatedStream};
 use anyhow::{Context, Result, bail};
 use firstline_model::{Attributes, Body, Component, ComponentKind, Observation, Timestamp, Value, semconv};
 use firstline_proto::convert::encode_record;
@@ -158,7 +158,9 @@ impl Keeper {
                 ended = self.stream(agent, at) => ended,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
+            let mut told = Duration::ZERO;
             if let Err(error) = ended {
+                told = error.downcast_ref::<ComeAgain>().map_or(told, |later| later.after);
                 let error = format!("{error:#}");
                 let mut spool = self.lock();
                 if error.contains("cannot be") {
@@ -171,7 +173,7 @@ impl Keeper {
             }
             longest = if begun.elapsed() > PAUSES.1 { PAUSES.0 } else { (longest * 2).min(PAUSES.1) };
             seed = crate::oracle::generator::mix(&[seed]);
-            tokio::time::sleep(longest.mul_f64(seed as f64 / u64::MAX as f64)).await;
+            tokio::time::sleep(told + longest.mul_f64(seed as f64 / u64::MAX as f64)).await;
         }
     }
 

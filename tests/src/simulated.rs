@@ -44,6 +44,22 @@ pub struct SimulatedStream {
     pub is_told_to_renew: bool,
 }
 
+/// The collector has no turn for this agent now.
+#[derive(Debug)]
+pub struct ComeAgain {
+    /// It is to come again after so long.
+    pub after: Duration,
+    text: String,
+}
+
+impl std::fmt::Display for ComeAgain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "told to come again in {} s: {}", self.after.as_secs(), self.text)
+    }
+}
+
+impl std::error::Error for ComeAgain {}
+
 /// Parts of an enrollment address.
 struct Address {
     collector: String,
@@ -153,10 +169,28 @@ impl SimulatedAgent {
         builder(roots)?.with_client_auth_cert(chain, key).context("the key does not fit the certificate")
     }
 
-    /// Opens a stream with a fresh epoch and waits for the welcome.
+    /// Opens a stream with a fresh epoch and waits for the welcome; comes again when it is told to.
     pub async fn stream(&self, epoch: [u8; 16]) -> Result<SimulatedStream> {
+        loop {
+            match self.stream_over(self.channel().await?, epoch).await {
+                Err(error) => match error.downcast_ref::<ComeAgain>() {
+                    Some(later) => tokio::time::sleep(later.after).await,
+                    None => return Err(error),
+                },
+                opened => return opened,
+            }
+        }
+    }
+
+    /// A connection of this device, without a stream.
+    pub async fn channel(&self) -> Result<Channel> {
+        connect(&self.collector, self.tls()?).await
+    }
+
+    /// Opens a stream with a fresh epoch over this connection; [`ComeAgain`] when there is no turn for it.
+    pub async fn stream_over(&self, channel: Channel, epoch: [u8; 16]) -> Result<SimulatedStream> {
         let offer = v1::EpochOffer { epoch: epoch.to_vec(), first_unacked: 1, next: 1 };
-        let (stream, _) = self.stream_to(&self.collector, vec![offer]).await?;
+        let (stream, _) = Self::offer(channel, vec![offer]).await?;
         Ok(SimulatedStream { epoch, ..stream })
     }
 
@@ -173,7 +207,10 @@ impl SimulatedAgent {
         collector: &str,
         epochs: Vec<v1::EpochOffer>,
     ) -> Result<(SimulatedStream, v1::Welcome)> {
-        let channel = connect(collector, self.tls()?).await?;
+        Self::offer(connect(collector, self.tls()?).await?, epochs).await
+    }
+
+    async fn offer(channel: Channel, epochs: Vec<v1::EpochOffer>) -> Result<(SimulatedStream, v1::Welcome)> {
         let mut client = v1::session_client::SessionClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
@@ -192,6 +229,12 @@ impl SimulatedAgent {
             SimulatedStream { epoch: [0; 16], next: 1, outgoing, incoming, is_told_to_renew: false };
         match stream.receive().await? {
             Some(v1::collector_message::Message::Welcome(welcome)) => Ok((stream, welcome)),
+            Some(v1::collector_message::Message::Refusal(refusal))
+                if refusal.reason() == v1::RefusalReason::Busy =>
+            {
+                let after = Duration::from_secs(u64::from(refusal.retry_after_s));
+                Err(ComeAgain { after, text: refusal.text }.into())
+            }
             other => bail!("expected a welcome, got {other:?}"),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong with a token, the answer is the same; what it was stands in the audit log only.
 
+use super::admission::Admission;
 use super::listener::Peer;
 use super::recovered;
 use crate::authority::{Authority, Leaf};
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 /// Refused attempts that one address may make within [`WINDOW`].
@@ -33,18 +35,20 @@ pub(crate) struct Enroller {
     authority: Arc<ArcSwap<Authority>>,
     lifetime: Duration,
     clock: Clock,
+    admission: Arc<Admission>,
     refusals: Mutex<HashMap<IpAddr, (u32, firstline_model::Timestamp)>>,
 }
 
 impl Enroller {
-    /// A service that issues with this authority, for this long.
+    /// A service that issues with this authority, for this long, to as many at once as `admission` lets in.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         authority: Arc<ArcSwap<Authority>>,
         lifetime: Duration,
         clock: Clock,
+        admission: Arc<Admission>,
     ) -> Self {
-        Self { store, authority, lifetime, clock, refusals: Mutex::default() }
+        Self { store, authority, lifetime, clock, admission, refusals: Mutex::default() }
     }
 
     fn issue(
@@ -96,6 +100,7 @@ impl Enrollment for Enroller {
         if self.is_throttled(peer.address.ip()) {
             return Err(Status::resource_exhausted("too many refused attempts; wait a minute"));
         }
+        let _turn = self.admission.enrollment().await.map_err(later)?;
         let request = request.into_inner();
         if request.certificate_signing_request.len() > limits::SIGNING_REQUEST_BYTES
             || request.token.len() > 256
@@ -158,6 +163,7 @@ impl Enrollment for Enroller {
         let Some((device, fingerprint)) = peer.device.clone() else {
             return Err(Status::unauthenticated("a client certificate of this collector is needed"));
         };
+        let _turn = self.admission.enrollment().await.map_err(later)?;
         let request = request.into_inner();
         if request.certificate_signing_request.len() > limits::SIGNING_REQUEST_BYTES {
             return Err(Status::invalid_argument("the certificate signing request is too large"));
@@ -211,6 +217,17 @@ fn trusted(authority: &Authority) -> Vec<Vec<u8>> {
 fn internal(error: &anyhow::Error, what: &'static str) -> Status {
     tracing::error!(error = format!("{error:#}"), what, "enrollment failed");
     Status::internal(what)
+}
+
+/// The answer to whom there is no turn for; when to come again stands where gRPC has it.
+fn later(retry_after: Duration) -> Status {
+    let mut status = Status::unavailable(format!(
+        "too many devices are enrolled at once; come again in {} s",
+        retry_after.as_millis().div_ceil(1000)
+    ));
+    let milliseconds = MetadataValue::from(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+    status.metadata_mut().insert(limits::RETRY_PUSHBACK, milliseconds);
+    status
 }
 
 /// What a device says of itself, without control characters.

@@ -6,6 +6,7 @@
 //! The bounds stand in `limits.rs`.
 
 use super::activity::{Activity, Followed};
+use super::admission::Gate;
 use super::frames::Watched;
 use super::peers::{Connections, Handshakes};
 use crate::{authority, limits};
@@ -69,6 +70,7 @@ pub(crate) async fn serve<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let handshakes = Arc::new(Handshakes::default());
+    let turns = Arc::new(Gate::new("handshakes", limits::HANDSHAKES_AT_ONCE, limits::HANDSHAKE_QUEUE));
     let devices = Arc::new(Connections::default());
     let connections = Arc::new(Semaphore::new(places(kind)));
     let mut refusing = Refusing::default();
@@ -96,12 +98,12 @@ pub(crate) async fn serve<S, B>(
         refusing.is_over(kind);
         // The newest certificates, which a rotation of the authority may just have replaced.
         let acceptor = TlsAcceptor::from(tls.load_full());
-        let (devices, service) = (Arc::clone(&devices), service.clone());
+        let (devices, turns, service) = (Arc::clone(&devices), Arc::clone(&turns), service.clone());
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let _place = place;
             let served = async {
-                let (tls, peer) = handshake(kind, acceptor, tcp, address).await?;
+                let (tls, peer) = handshake_in_turn(kind, &turns, acceptor, tcp, address).await?;
                 drop(pending);
                 let mine = peer.device.as_ref().map(|(device, _)| devices.enter(device));
                 let too_many = async {
@@ -156,14 +158,42 @@ impl Refusing {
     }
 }
 
-async fn handshake(
+/// The handshake, when there is a turn for it.
+async fn handshake_in_turn(
     kind: Kind,
+    turns: &Gate,
     acceptor: TlsAcceptor,
     tcp: TcpStream,
     address: SocketAddr,
 ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
     tcp.set_nodelay(true).context("the connection is gone")?;
-    let tls = tokio::time::timeout(limits::HANDSHAKE, acceptor.accept(tcp))
+    // Work begins with the first bytes: who says nothing takes nobody's turn.
+    let begun = tokio::time::Instant::now();
+    tokio::time::timeout(limits::HANDSHAKE, tcp.readable())
+        .await
+        .context("the handshake took too long")?
+        .context("the connection is gone")?;
+    let left = limits::HANDSHAKE.saturating_sub(begun.elapsed());
+    let turn = turns.enter().await.context("too many handshakes wait for their turn")?;
+    let handshake = handshake(kind, acceptor, tcp, address, left);
+    tokio::pin!(handshake);
+    match tokio::time::timeout(limits::HANDSHAKE_TURN, &mut handshake).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(turn);
+            handshake.await
+        }
+    }
+}
+
+async fn handshake(
+    kind: Kind,
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
+    let tls = tokio::time::timeout(limit, acceptor.accept(tcp))
         .await
         .context("the handshake took too long")?
         .context("the handshake failed")?;

@@ -1,7 +1,8 @@
 //! One stream of one device: speaks the delivery protocol, asks for tests, hands batches to the worker and acks what
 //! was committed.
 
-use super::ending::{Ending, busy, end, expired, protocol, quarantined, refused};
+use super::admission::{Admission, Turn};
+use super::ending::{Ending, busy, end, expired, later, protocol, quarantined, refused};
 use super::identity;
 use super::intake::{Done, Intake};
 use super::listener::Peer;
@@ -32,16 +33,19 @@ use tonic::{Code, Request, Response, Status, Streaming};
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// How long a stream sleeps when nothing is due.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 3600);
+/// What an agent is told that comes when too many do.
+const TOO_MANY: &str = "too many agents come at once; this one has its turn later";
 
 /// The service.
 pub struct Sessions {
     ingest: Arc<Ingest>,
+    admission: Arc<Admission>,
 }
 
 impl Sessions {
-    /// A service in front of this ingest.
-    pub fn new(ingest: Arc<Ingest>) -> Self {
-        Self { ingest }
+    /// A service in front of this ingest, with as many openings as `admission` lets in.
+    pub fn new(ingest: Arc<Ingest>, admission: Arc<Admission>) -> Self {
+        Self { ingest, admission }
     }
 }
 
@@ -81,6 +85,11 @@ impl Session for Sessions {
         let Some((device, fingerprint)) = peer.and_then(|peer| peer.device) else {
             return Err(Status::unauthenticated("a client certificate of this collector is needed"));
         };
+        // Until the answer, which waits for nobody but the store.
+        let _turn = match self.admission.opening().await {
+            Ok(turn) => turn,
+            Err(retry_after) => return Ok(answered(later(TOO_MANY, retry_after))),
+        };
         let known = self.ingest.store.device(&device).await.map_err(|error| {
             tracing::warn!(device = %device, error = %error, "a device cannot be looked up");
             Status::unavailable("the collector cannot look devices up now")
@@ -90,7 +99,10 @@ impl Session for Sessions {
         };
         match known.status {
             DeviceStatus::Active => {}
-            DeviceStatus::Quarantined => return Ok(turned_away(&device)),
+            DeviceStatus::Quarantined => {
+                tracing::info!(device = %device, "a device in quarantine is turned away");
+                return Ok(answered(quarantined()));
+            }
             DeviceStatus::Revoked | DeviceStatus::Retired => {
                 return Err(Status::unauthenticated("AccessDenied: this device's identity was withdrawn"));
             }
@@ -107,6 +119,7 @@ impl Session for Sessions {
         let (outgoing, messages) = mpsc::channel(32);
         let running = Running {
             ingest: Arc::clone(&self.ingest),
+            admission: Arc::clone(&self.admission),
             traits: DeviceTraits {
                 device: device.clone(),
                 site: known.site.clone(),
@@ -126,6 +139,7 @@ impl Session for Sessions {
 
 struct Running {
     ingest: Arc<Ingest>,
+    admission: Arc<Admission>,
     device: DeviceId,
     traits: DeviceTraits,
     outgoing: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
@@ -139,7 +153,7 @@ struct Running {
 
 impl Running {
     async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) {
-        let (hello, place) = match self.hear(&mut incoming).await {
+        let (hello, place, turn) = match self.hear(&mut incoming).await {
             Ok(heard) => heard,
             // Nothing began, so the stream that the device may have is not disturbed.
             Err(Ending::Gone(_)) => return,
@@ -148,7 +162,7 @@ impl Running {
         let (number, mut notices) = self.ingest.registry.enter(&self.device);
         // What is withdrawn from here on comes as a notice; what was withdrawn before stands in the store.
         let ending = match self.standing().await {
-            Ok(()) => match self.open(&hello, place).await {
+            Ok(()) => match self.open(&hello, place, turn).await {
                 Ok((receiver, intake)) => self.exchange(receiver, intake, &mut incoming, &mut notices).await,
                 Err(ending) => ending,
             },
@@ -177,20 +191,30 @@ impl Running {
     async fn standing(&self) -> Result<(), Ending> {
         match self.ingest.store.device(&self.device).await {
             Ok(Some(known)) if known.status == DeviceStatus::Active => Ok(()),
-            Ok(Some(known)) if known.status == DeviceStatus::Quarantined => Err(end(EndReason::Quarantined)),
-            Ok(Some(_) | None) => Err(end(EndReason::Revoked)),
+            Ok(Some(known)) if known.status == DeviceStatus::Quarantined => {
+                Err(self.end(EndReason::Quarantined))
+            }
+            Ok(Some(_) | None) => Err(self.end(EndReason::Revoked)),
             Err(error) => {
                 tracing::warn!(device = %self.device, error = %error, "a device cannot be looked up");
-                Err(busy("the collector cannot look devices up now"))
+                Err(self.busy("the collector cannot look devices up now"))
             }
         }
     }
 
-    /// The hello, and the place in the chain of the device's streams that it continues at.
+    fn busy(&self, text: &str) -> Ending {
+        busy(text, &self.admission)
+    }
+
+    fn end(&self, reason: EndReason) -> Ending {
+        end(reason, &self.admission)
+    }
+
+    /// The hello, the place in the chain of the device's streams that it continues at, and a turn to open the stream.
     async fn hear(
         &mut self,
         incoming: &mut Streaming<v1::AgentMessage>,
-    ) -> Result<(v1::Hello, Option<Place>), Ending> {
+    ) -> Result<(v1::Hello, Option<Place>, Turn), Ending> {
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.message()).await;
         let Ok(Ok(Some(v1::AgentMessage { message: Some(v1::agent_message::Message::Hello(hello)) }))) =
             first
@@ -211,22 +235,30 @@ impl Running {
         if self.is_expired() {
             return Err(expired());
         }
+        // Only now: whoever keeps its hello back takes nobody's turn.
+        let turn = self.admission.opening().await;
+        let turn = turn.map_err(|retry_after| Ending::Refused(later(TOO_MANY, retry_after)))?;
         let traced = identity::trace(&self.ingest, &self.device, hello.lineage.as_ref()).await;
         let place = match traced {
             Ok(identity::Traced::Continues(place)) => place,
             Ok(identity::Traced::Late) => {
-                return Err(busy("this hello does not follow on the ones before it; come again"));
+                return Err(self.busy("this hello does not follow on the ones before it; come again"));
             }
-            Ok(identity::Traced::Forked) => return Err(end(EndReason::Quarantined)),
+            Ok(identity::Traced::Forked) => return Err(self.end(EndReason::Quarantined)),
             Err(error) => {
                 tracing::warn!(device = %self.device, error = %error, "a lineage cannot be kept");
-                return Err(busy("the collector cannot keep where this stream stands"));
+                return Err(self.busy("the collector cannot keep where this stream stands"));
             }
         };
-        Ok((hello, place))
+        Ok((hello, place, turn))
     }
 
-    async fn open(&mut self, hello: &v1::Hello, place: Option<Place>) -> Result<(Receiver, Intake), Ending> {
+    async fn open(
+        &mut self,
+        hello: &v1::Hello,
+        place: Option<Place>,
+        turn: Turn,
+    ) -> Result<(Receiver, Intake), Ending> {
         let offers = read_hello(hello).map_err(|error| protocol(&error.to_string()))?;
         let (reply, marks) = oneshot::channel();
         let version: String = hello.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -239,10 +271,12 @@ impl Running {
             Work::Marks { device: self.device.clone(), reply },
         ] {
             if self.ingest.work.send(work).await.is_err() {
-                return Err(busy("the collector stops"));
+                return Err(self.busy("the collector stops"));
             }
         }
-        let Ok(Some(marks)) = marks.await else { return Err(busy("the collector cannot read its store")) };
+        let Ok(Some(marks)) = marks.await else {
+            return Err(self.busy("the collector cannot read its store"));
+        };
         let lost = recovered::lost(&marks, &offers);
         let marks = marks.into_iter().map(|(epoch, through)| EpochMark { epoch, through });
         let newest = offers.epochs.first().map(|offer| offer.epoch);
@@ -273,6 +307,8 @@ impl Running {
             token: place.map(|place| place.token.to_vec()).unwrap_or_default(),
         }))
         .await;
+        // The welcome found room; what follows may wait for the agent to read.
+        drop(turn);
         self.plan_renewal().await;
         self.send_trust(false).await;
         self.send_policy().await;
@@ -289,7 +325,7 @@ impl Running {
     ) -> Ending {
         loop {
             if !intake.hand_over().await {
-                return busy("the collector stops");
+                return self.busy("the collector stops");
             }
             let may_read_in = intake.may_read_in();
             let grants_in = intake.grants_in(receiver.in_flight());
@@ -306,8 +342,8 @@ impl Running {
                         self.plan_renewal().await;
                         self.send_trust(false).await;
                     }
-                    Some(Notice::End(reason)) => return end(reason),
-                    None => return end(EndReason::Stopping),
+                    Some(Notice::End(reason)) => return self.end(reason),
+                    None => return self.end(EndReason::Stopping),
                 },
                 Some(done) = intake.next_done(), if !intake.is_idle() => {
                     if let Some(ending) = self.dealt_with(&done, &mut receiver, &mut intake).await {
@@ -355,8 +391,8 @@ impl Running {
                 }
                 None
             }
-            Some(Applied::Withdrawn) => Some(end(EndReason::Revoked)),
-            Some(Applied::NotStored) | None => Some(busy("the collector cannot store now")),
+            Some(Applied::Withdrawn) => Some(self.end(EndReason::Revoked)),
+            Some(Applied::NotStored) | None => Some(self.busy("the collector cannot store now")),
         }
     }
 
@@ -396,7 +432,7 @@ impl Running {
         if self.renew_at.is_some_and(|at| at <= now) {
             match self.ingest.store.identity(&self.device).await {
                 Ok(known) if known.next.is_some() => {
-                    return Some(busy("the certificate was renewed; come back with the new one"));
+                    return Some(self.busy("the certificate was renewed; come back with the new one"));
                 }
                 Ok(_) | Err(_) => self.send_trust(true).await,
             }
@@ -503,11 +539,10 @@ impl Running {
     }
 }
 
-/// The answer to a device in quarantine: a stream that says so, because its agent comes back by itself until it is released.
-fn turned_away(device: &DeviceId) -> Response<ReceiverStream<Result<v1::CollectorMessage, Status>>> {
-    tracing::info!(device = %device, "a device in quarantine is turned away");
+/// The answer to a device that is turned away: a stream that says so, because its agent comes back by itself.
+fn answered(refusal: v1::Refusal) -> Response<ReceiverStream<Result<v1::CollectorMessage, Status>>> {
     let (outgoing, messages) = mpsc::channel(1);
-    let refusal = v1::collector_message::Message::Refusal(quarantined());
+    let refusal = v1::collector_message::Message::Refusal(refusal);
     // The channel has room for its one message.
     let _ = outgoing.try_send(Ok(v1::CollectorMessage { message: Some(refusal) }));
     Response::new(ReceiverStream::new(messages))

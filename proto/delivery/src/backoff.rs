@@ -116,9 +116,25 @@ mod tests {
     }
 
     #[test]
-    fn spreads_over_the_whole_range() {
-        for (random, wait) in [(0.0, 0), (0.25, 250), (0.5, 500), (1.0, 1000)] {
-            assert_eq!(Backoff::default().handle_disconnected(Tick(0), random).as_millis(), wait);
+    fn f12_a_backoff_is_full_jitter_and_never_longer_than_five_minutes() {
+        const PARTS: u64 = 1_000;
+        let mut failed = Backoff::default();
+        for ceiling in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300].map(S) {
+            let mut total = Duration::ZERO;
+            let mut longest = Duration::ZERO;
+            for part in 0..PARTS {
+                let random = part as f64 / (PARTS - 1) as f64;
+                let wait = failed.clone().handle_disconnected(Tick(0), random);
+                // From nothing at all up to the ceiling, in equal steps: nobody's wait has a fixed share.
+                assert!(wait.abs_diff(ceiling.mul_f64(random)) <= Duration::from_micros(1), "{wait:?}");
+                total += wait;
+                longest = longest.max(wait);
+            }
+            assert_eq!(longest, ceiling);
+            assert!(longest <= S(300));
+            let mean = total / PARTS as u32;
+            assert!(mean.abs_diff(ceiling / 2) <= Duration::from_millis(1), "{mean:?} of {ceiling:?}");
+            failed.handle_disconnected(Tick(0), 0.0);
         }
     }
 

@@ -250,7 +250,8 @@ impl Sender {
         if let State::Waiting { .. } = self.state {
             return;
         }
-        let at = now.plus(self.backoff.handle_disconnected(now, random)).max(self.not_before);
+        // What the collector asked for and the jitter on top: it tells many the same second.
+        let at = now.max(self.not_before).plus(self.backoff.handle_disconnected(now, random));
         self.state = State::Waiting { at };
         self.credit = 0;
         for queue in &mut self.queues {

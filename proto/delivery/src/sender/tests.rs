@@ -234,6 +234,21 @@ fn a_busy_collector_is_left_alone_for_as_long_as_it_asked() {
 }
 
 #[test]
+fn f12_agents_that_were_told_the_same_second_come_spread_and_never_before_it() {
+    let asked = Duration::from_secs(20);
+    let comes = |random: f64| {
+        let mut sender = sender();
+        sender.handle_timeout(Tick(0));
+        sender.handle_refusal(Refusal::Busy { retry_after: asked }, Tick(0));
+        sender.handle_disconnected(Tick(5), random);
+        let (at, why) = sender.poll_timeout().unwrap();
+        assert_eq!(why, WakeReason::Reconnect);
+        at.0
+    };
+    assert_eq!([0.0, 0.25, 0.5, 1.0].map(comes), [20_000, 20_250, 20_500, 21_000]);
+}
+
+#[test]
 fn a_network_change_cuts_the_backoff_short() {
     let mut sender = sender();
     for _ in 0..8 {
