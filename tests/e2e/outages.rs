@@ -178,10 +178,11 @@ fn f13_a_fleet_that_comes_back_is_served_live_data_first_and_loses_nothing() {
         most = most.max(collector.memory());
         keepers.iter().all(|keeper| keeper.newest_acked() >= 1).then_some(())
     });
-    let left = waiting();
     figure("f13.live_of_all_after", begun.elapsed().as_millis(), "ms");
-    figure("f13.backlog_left_then", left, "records");
-    assert!(left > 0, "live data does not wait for the backlog");
+    // Each device's own: when the last one comes, the first ones' backlog may be through.
+    let least = keepers.iter().filter_map(|keeper| keeper.behind_live()).min().unwrap_or_default();
+    figure("f13.backlog_behind_live", least, "records");
+    assert!(least >= backlog / 2, "live data waited for the backlog: {least} of {backlog} were left");
     // Whoever observes something while the backlog drains does not wait for it either.
     let observed = Instant::now();
     keepers.iter().for_each(|keeper| keeper.observe());

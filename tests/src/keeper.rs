@@ -45,6 +45,8 @@ struct Spool {
     /// The newest first.
     epochs: Vec<Kept>,
     streams: u64,
+    /// See [`Keeper::behind_live`].
+    behind_live: Option<u64>,
     refused: Vec<String>,
     impossible: Option<String>,
 }
@@ -99,6 +101,11 @@ impl Keeper {
     /// How many records of the newest epoch were acked.
     pub fn newest_acked(&self) -> u64 {
         self.lock().epochs.first().map_or(0, |kept| kept.acked)
+    }
+
+    /// How many records of older epochs still waited when the first one of the newest epoch was acked.
+    pub fn behind_live(&self) -> Option<u64> {
+        self.lock().behind_live
     }
 
     /// How long the acks of the newest epoch's records took, from when the record was made, with when that was.
@@ -276,6 +283,12 @@ impl Spool {
             kept.took.push((made, made.elapsed()));
         }
         kept.sent = kept.sent.max(kept.acked);
+        if let [newest, older @ ..] = self.epochs.as_slice()
+            && newest.name == *epoch
+            && through > 0
+        {
+            self.behind_live.get_or_insert(older.iter().map(|kept| kept.last - kept.acked).sum());
+        }
         Ok(())
     }
 }
