@@ -201,8 +201,7 @@ fn pump(wire: &Wire, way: Way, mut from: TcpStream, mut to: TcpStream) {
             let (sender, pieces) = mpsc::sync_channel(ON_THE_WAY);
             std::thread::spawn(move || send_off(delay, near, &sender));
             for (due, piece) in pieces {
-                // This wait is what a slow wire is.
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                travel(due);
                 if !passes(wire, way, &piece, &mut to) {
                     let _ = from.shutdown(Shutdown::Both);
                     return;
@@ -226,6 +225,11 @@ fn passes(wire: &Wire, way: Way, bytes: &[u8], to: &mut TcpStream) -> bool {
         rest = later;
     }
     true
+}
+
+#[expect(clippy::disallowed_methods, reason = "this wait is what a slow wire is")]
+fn travel(due: Instant) {
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
 /// Puts what comes on the wire, with when it arrives. Many pieces are on their way at once.
