@@ -6,6 +6,7 @@ mod examples;
 mod pack;
 mod parse;
 mod problem;
+mod schema;
 mod set;
 #[cfg(test)]
 mod tests;

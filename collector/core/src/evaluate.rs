@@ -17,15 +17,20 @@
 //!   clear time.
 //! - A finding that another rule hides is tracked like any other but reported as suppressed; when the cause is over
 //!   and the symptom still holds, it fires.
+//! - What is expected is missed only when the device is heard after it was due. After a start of the collector a series
+//!   is expected from its next sample on.
+//! - A latched finding ends when its part was replaced (see [`crate::knowledge::Detection::latched`]).
 //! - Samples older than the newest of their series change nothing; at equal times the one that arrived last counts.
 //!
 //! Times are the device's own. A clock far ahead would make everything after it look old, so the shell bounds
 //! observed times by the time of receipt before they come here.
 
 mod condition;
+mod expected;
 mod hidden;
 mod ingest;
 mod judge;
+mod overdue;
 mod relative;
 
 pub(crate) use condition::{Moment, holds_now, matching, value_matches};
@@ -114,6 +119,21 @@ pub fn observe(
     out: &mut Vec<Transition>,
 ) {
     let at = observation.observed_at;
+    state.heard = state.heard.max(Some(at));
+    take(knowledge, device, state, observation, out);
+    if state.overdue_at.is_some_and(|overdue| overdue <= at) {
+        Judge { knowledge, device, out }.look_for_absence(state, at);
+    }
+}
+
+fn take(
+    knowledge: &KnowledgeSet,
+    device: &DeviceTraits,
+    state: &mut DeviceState,
+    observation: &Observation,
+    out: &mut Vec<Transition>,
+) {
+    let at = observation.observed_at;
     let component = &observation.component;
     let mut judge = Judge { knowledge, device, out };
     match &observation.body {
@@ -144,7 +164,8 @@ pub fn observe(
             }
             let rules = || knowledge.index().document_rules(name, component.kind);
             judge.settle_before(state, rules(), component, at);
-            if ingest::document(state, component, name, document, rules().next().is_some(), at) {
+            let used = rules().next().is_some();
+            if ingest::document(state, component, name, document, knowledge.index(), used, at) {
                 judge.look(state, rules(), component, at);
             }
         }

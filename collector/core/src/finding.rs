@@ -130,6 +130,10 @@ pub struct LatestSample {
     pub before_states: Vec<Attributes>,
     /// How regularly samples arrive.
     pub rhythm: Rhythm,
+    /// When it was observed first.
+    pub first_at: Timestamp,
+    /// When its value or state attributes last differed from those before, where a rule asks for it.
+    pub changed_at: Option<Timestamp>,
     /// For counters and events that a rule counts in a window: amounts with their times, oldest first, bounded.
     pub window: Vec<(Timestamp, f64)>,
     /// Why it could not be read last time, when that is newer than `observed_at`.
@@ -179,6 +183,8 @@ pub struct LatestState {
     pub observed_at: Timestamp,
     /// The document.
     pub document: Value,
+    /// When values inside it last differed from those before, by path, where a rule asks for it; and its serial number.
+    pub changed: BTreeMap<String, Timestamp>,
 }
 
 /// Everything that is remembered of a device to judge its next observation.
@@ -197,6 +203,11 @@ pub struct DeviceState {
     /// Time that it has spent powered off or asleep, as far as it told, up to `presence_since`. Hold times are
     /// measured in `observed time - this`.
     pub away: Duration,
+    /// When anything was heard of it last. Known only while the collector runs: what came before says nothing about
+    /// what is missing now.
+    pub heard: Option<Timestamp>,
+    /// When the next expected observation is overdue. As `heard`.
+    pub overdue_at: Option<Timestamp>,
     /// Until when counters are not judged, because the device has just come back: waking up makes counters jump.
     pub quiet_until: Option<Timestamp>,
     /// When each finding that is not over was judged last: nothing becomes due before that. Not stored, because after a

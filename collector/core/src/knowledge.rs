@@ -66,7 +66,9 @@ pub struct Detection {
     pub levels: Vec<Level>,
     /// Rules that hide this one while they fire on the same device. With `same_component` only on the same component.
     pub depends_on: Vec<Dependency>,
-    /// The verdict stays until the part is replaced: never cleared by later observations of the same component.
+    /// The verdict stays until the part is replaced, whatever is observed of it later. It was replaced when a document
+    /// of its component names another `serial`, or when it is not reported any more and another component of its kind
+    /// has appeared since.
     pub latched: bool,
 }
 
@@ -149,6 +151,21 @@ pub enum Condition {
         /// What the value (or one of its list items) must be.
         matches: TextMatch,
     },
+    /// Nothing came of a series that was observed before, for so long in powered-on time, while the device was heard.
+    /// A series that never was is not missed, and neither is one whose device is silent.
+    Absent {
+        /// Which series; each that matches is expected.
+        series: SeriesMatch,
+        /// For how long.
+        after: Duration,
+    },
+    /// A value differs from the one before it, since less than so long ago. The first sight of a value is no change.
+    Changed {
+        /// What.
+        what: Watched,
+        /// For how long a change counts.
+        within: Duration,
+    },
     /// All of them. False wins over unknown.
     All(Vec<Condition>),
     /// One of them. True wins over unknown.
@@ -159,6 +176,20 @@ pub enum Condition {
     Known(Box<Condition>),
     /// It holds on every component of the same kind of this device that was observed lately.
     EveryComponent(Box<Condition>),
+}
+
+/// What a change is noticed of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// The value or the state attributes of samples.
+    Series(SeriesMatch),
+    /// A value inside a state document.
+    Document {
+        /// The document's name.
+        name: String,
+        /// Keys from the root of the document to the value, joined by dots.
+        path: String,
+    },
 }
 
 /// What a sample is compared with when a fixed number would be wrong.

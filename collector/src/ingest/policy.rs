@@ -115,7 +115,10 @@ fn walk(condition: &Condition, component: ComponentKind, triggers: &mut Vec<v1::
         // What is compared with a moving level is judged from the steady record.
         Condition::Relative { .. } => {}
         // Events are sent at once in any case, documents with the steady record.
-        Condition::Event { .. } | Condition::State { .. } => {}
+        Condition::Event { .. }
+        | Condition::State { .. }
+        | Condition::Absent { .. }
+        | Condition::Changed { .. } => {}
         Condition::All(parts) | Condition::Any(parts) => {
             parts.iter().for_each(|part| walk(part, component, triggers));
         }

@@ -485,9 +485,12 @@ impl Running {
                 // What is under way is still committed; the agent resends what it has no ack for.
                 intake.drain().await;
                 Err(Ending::Gone(match goodbye.reason() {
-                    v1::GoodbyeReason::ShuttingDown => Presence::ShutDown,
                     v1::GoodbyeReason::Sleeping => Presence::Asleep,
-                    v1::GoodbyeReason::Restarting | v1::GoodbyeReason::Unspecified => Presence::OffNetwork,
+                    // An agent that is told to stop does not know whether its machine stops with it. Either way it
+                    // went in order, over a network that works: until it is back it is off, not lost.
+                    v1::GoodbyeReason::ShuttingDown
+                    | v1::GoodbyeReason::Restarting
+                    | v1::GoodbyeReason::Unspecified => Presence::ShutDown,
                 }))
             }
             Some(v1::agent_message::Message::Hello(_)) => Err(protocol("a hello comes once")),

@@ -2,6 +2,7 @@
 
 use super::describe;
 use super::problem::{Problem, advice};
+use super::schema;
 use super::set::{self, ExampleRun, Judged, Loaded, Origin};
 use super::watch::{Knowledge, Reload, watch};
 use firstline_collector_core::knowledge::KnowledgeEntry;
@@ -35,6 +36,8 @@ pub(crate) enum KnowledgeCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the reference of knowledge files: every table and key
+    Schema,
     /// List the entries in force, or show one in full
     Show {
         /// The check id, such as fs.space
@@ -67,6 +70,10 @@ pub(crate) fn run(
     err: &mut dyn Write,
 ) -> io::Result<Exit> {
     let (dir, json) = match command {
+        KnowledgeCommand::Schema => {
+            write!(out, "{}", schema::page())?;
+            return Ok(Exit::Ok);
+        }
         KnowledgeCommand::Check { dir, json, .. }
         | KnowledgeCommand::Test { dir, json }
         | KnowledgeCommand::Show { dir, json, .. } => (dir.as_deref(), *json),
@@ -91,6 +98,8 @@ pub(crate) fn run(
     };
     let judged = set::judge(&sources);
     match command {
+        // Answered above.
+        KnowledgeCommand::Schema => Ok(Exit::Ok),
         KnowledgeCommand::Check { .. } => check(&judged, json, out),
         KnowledgeCommand::Test { .. } => test(&judged, json, out),
         KnowledgeCommand::Show { code, .. } => match (&judged.loaded, code) {

@@ -2,6 +2,7 @@
 
 use firstline_collector_core::knowledge::{
     Clue, Compare, Condition, FactMatch, FactTest, KnowledgeEntry, Level, Reference, SeriesMatch, TextMatch,
+    Watched,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -33,6 +34,15 @@ pub(crate) fn condition(condition: &Condition) -> String {
         }
         Condition::Increase { series, by, within } => {
             format!("{} grows by at least {by} within {}", self::series(series), duration(*within))
+        }
+        Condition::Absent { series: of, after } => {
+            format!("nothing of {} came for {} although the device was heard", series(of), duration(*after))
+        }
+        Condition::Changed { what: Watched::Series(of), within } => {
+            format!("{} changed within the last {}", series(of), duration(*within))
+        }
+        Condition::Changed { what: Watched::Document { name, path }, within } => {
+            format!("{path} in {name} changed within the last {}", duration(*within))
         }
         Condition::Event { series, count, within } => {
             format!("{} happens at least {count} times within {}", self::series(series), duration(*within))
@@ -77,6 +87,8 @@ fn joined(parts: &[Condition], word: &str) -> String {
         | Condition::Increase { .. }
         | Condition::Event { .. }
         | Condition::State { .. }
+        | Condition::Absent { .. }
+        | Condition::Changed { .. }
         | Condition::All(_)
         | Condition::Any(_)
         | Condition::Not(_)

@@ -73,6 +73,31 @@ const OVERRIDE_KEYS: &[&str] =
     &["override", "scope", "detect", "enabled", "severity", "impact", "opens_ticket", "example"];
 const SCOPE_KEYS: &[&str] = &["site", "tag", "device_class", "device"];
 
+/// Every table of the files, by the name under which the reference explains it, with the keys that it may have.
+pub(super) fn tables() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("entry", ENTRY_KEYS),
+        ("detect", detect::DETECT_KEYS),
+        ("level", detect::LEVEL_KEYS),
+        ("moving", condition::MOVING_KEYS),
+        ("share_of", condition::SHARE_KEYS),
+        ("match", condition::MATCH_KEYS),
+        ("depends_on", detect::DEPENDENCY_KEYS),
+        ("explain", text::EXPLAIN_KEYS),
+        ("test", text::TEST_KEYS),
+        ("cause", text::CAUSE_KEYS),
+        ("ruled_out_by", text::RULE_OUT_KEYS),
+        ("fact", text::FACT_KEYS),
+        ("step", text::STEP_KEYS),
+        ("article", text::ARTICLE_KEYS),
+        ("example", example::EXAMPLE_KEYS),
+        ("observation", example::OBSERVATION_KEYS),
+        ("expect", example::EXPECT_KEYS),
+        ("override", OVERRIDE_KEYS),
+        ("scope", SCOPE_KEYS),
+    ]
+}
+
 /// Reads one file. `file` is its name, for the problems. `None` means that a problem was added.
 pub(crate) fn parse(file: &str, text: &str, problems: &mut Problems) -> Option<Document> {
     let document = tree::read(file, text, problems)?;

@@ -1,6 +1,9 @@
 //! The built-in pack is right as a whole, overrides do what they say, and what is wrong with a file is said with its
 //! line and what to do.
 
+mod conditions;
+mod reference;
+
 use super::command::{Exit, KnowledgeCommand, run};
 use super::describe;
 use super::pack;

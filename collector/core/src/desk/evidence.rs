@@ -4,7 +4,7 @@
 use super::DeskContext;
 use super::words::Subject;
 use crate::evaluate::{Moment, matching};
-use crate::knowledge::{Condition, KnowledgeEntry, SeriesMatch};
+use crate::knowledge::{Condition, KnowledgeEntry, SeriesMatch, Watched};
 use crate::present::{self, MAX_VALUE};
 use crate::ticket::Evidence;
 use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
@@ -71,10 +71,12 @@ fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
         Condition::Sample { series, .. }
         | Condition::Relative { series, .. }
         | Condition::Increase { series, .. }
+        | Condition::Absent { series, .. }
+        | Condition::Changed { what: Watched::Series(series), .. }
         | Condition::Event { series, .. } => {
             matching(moment, series).map(|(_, sample)| sample.observed_at).max()
         }
-        Condition::State { name, .. } => {
+        Condition::State { name, .. } | Condition::Changed { what: Watched::Document { name, .. }, .. } => {
             let key = (moment.component.clone(), name.clone());
             moment.state.states.get(&key).map(|latest| latest.observed_at)
         }
@@ -91,10 +93,12 @@ fn samples(condition: &Condition, moment: Moment<'_>, lines: &mut Vec<Evidence>)
         Condition::Sample { series, .. }
         | Condition::Relative { series, .. }
         | Condition::Increase { series, .. }
+        | Condition::Absent { series, .. }
+        | Condition::Changed { what: Watched::Series(series), .. }
         | Condition::Event { series, .. } => {
             newest(series, moment, lines);
         }
-        Condition::State { .. } => {}
+        Condition::State { .. } | Condition::Changed { what: Watched::Document { .. }, .. } => {}
         Condition::All(parts) | Condition::Any(parts) => {
             for part in parts {
                 samples(part, moment, lines);

@@ -160,6 +160,8 @@ fn what_was_observed_of_another_component_counts_without_any_test_while_it_is_re
                 SeriesKey { component, metric: "hw.network.up".to_owned(), attributes: Attributes::none() };
             let rhythm = Rhythm { powered_at: at(1000 - age), ..Rhythm::default() };
             let sample = LatestSample {
+                first_at: at(0),
+                changed_at: None,
                 observed_at: at(1000 - age),
                 value,
                 attributes: Attributes::none(),

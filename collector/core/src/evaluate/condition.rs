@@ -3,7 +3,7 @@
 //! Each verdict says not only whether the condition holds, but what decided it, how long the samples behind it speak
 //! for the present, and when it will change although nothing is observed (a window that runs out).
 
-use super::relative;
+use super::{expected, relative};
 use crate::finding::{DeviceState, LatestSample, SeriesKey};
 use crate::knowledge::{Condition, SeriesMatch, TextMatch};
 use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
@@ -18,7 +18,7 @@ pub(crate) enum Truth {
 }
 
 impl Truth {
-    fn of(truth: bool) -> Self {
+    pub(super) fn of(truth: bool) -> Self {
         if truth { Self::True } else { Self::False }
     }
 }
@@ -131,6 +131,8 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
                 .unwrap_or_else(|| Verdict::lasting(Truth::False, None))
         }
         Condition::State { name, path, matches } => document(moment, name, path, matches),
+        Condition::Absent { series, after } => expected::absent(series, *after, moment),
+        Condition::Changed { what, within } => expected::changed(what, *within, moment),
         Condition::All(parts) => all(parts.iter().map(|part| evaluate(part, moment)))
             .unwrap_or_else(|| Verdict::lasting(Truth::True, None)),
         Condition::Any(parts) => any(parts.iter().map(|part| evaluate(part, moment)))
@@ -254,7 +256,7 @@ pub(crate) fn matching<'a>(
 }
 
 /// Whether the state attributes match. Those of an earlier sample are kept apart; without them the newest are meant.
-fn state_matches(series: &SeriesMatch, earlier: Option<&Attributes>, newest: &Attributes) -> bool {
+pub(super) fn state_matches(series: &SeriesMatch, earlier: Option<&Attributes>, newest: &Attributes) -> bool {
     let attributes = earlier.unwrap_or(newest);
     series
         .attributes
@@ -377,7 +379,12 @@ pub(crate) fn value_matches(matches: &TextMatch, value: &Value) -> Option<bool> 
     }
 }
 
-fn decider(key: &SeriesKey, sample: &LatestSample, value: Option<f64>, threshold: Option<f64>) -> Decider {
+pub(super) fn decider(
+    key: &SeriesKey,
+    sample: &LatestSample,
+    value: Option<f64>,
+    threshold: Option<f64>,
+) -> Decider {
     Decider {
         metric: key.metric.clone(),
         value,

@@ -3,7 +3,7 @@
 //! Sizes are bounded, because a broken or hostile device may report any number of series.
 
 use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
-use crate::knowledge::MetricUse;
+use crate::knowledge::{KnowledgeIndex, MetricUse};
 use firstline_model::{Attributes, Component, Presence, Timestamp, Value, semconv};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const MAX_DOCUMENTS: usize = 1024;
 const MAX_WINDOW: usize = 256;
 /// So many values are kept for a forecast.
 const MAX_HISTORY: u32 = 24;
+/// The key under which a document names the part; another value is another part.
+pub(crate) const SERIAL: &str = "serial";
 /// Documents with more values are kept only when a rule looks into them.
 const MAX_UNUSED_DOCUMENT: usize = 256;
 /// Counters are not judged for so long after the device came back.
@@ -79,6 +81,7 @@ pub(crate) fn sample(
         }
         let rhythm = Rhythm { powered_at: powered, spacing: Duration::ZERO, unbroken_since: powered };
         state.samples.insert(key, LatestSample { rhythm, ..newest(at, value, attributes) });
+        expect(state, used, at);
         return true;
     };
     if at < known.observed_at {
@@ -105,13 +108,26 @@ pub(crate) fn sample(
         }
         follow(&mut known.rhythm, powered);
     }
+    let differs = known.attributes != *attributes;
+    if used.changes && (known.value != value || differs) {
+        known.changed_at = Some(at);
+    }
     known.observed_at = at;
     known.value = value;
-    if known.attributes != *attributes {
+    if differs {
         known.attributes = attributes.clone();
     }
     known.unavailable = None;
+    expect(state, used, at);
     true
+}
+
+/// The next one of this series is expected.
+fn expect(state: &mut DeviceState, used: &MetricUse, at: Timestamp) {
+    if let Some(after) = used.absent {
+        let overdue = at.plus(after);
+        state.overdue_at = Some(state.overdue_at.map_or(overdue, |known| known.min(overdue)));
+    }
 }
 
 /// The keyword that excludes all others (RFC 8011, 5.4.12): whoever says it says that every other reason is over.
@@ -163,6 +179,7 @@ pub(crate) fn event(
     if !state.samples.contains_key(&key) && state.samples.len() >= MAX_SERIES {
         return false;
     }
+    expect(state, used, at);
     let known = state.samples.entry(key).or_insert_with(|| newest(at, 1.0, attributes));
     if at >= known.observed_at {
         known.observed_at = at;
@@ -181,6 +198,7 @@ pub(crate) fn document(
     component: &Component,
     name: &str,
     document: &Value,
+    index: &KnowledgeIndex,
     used: bool,
     at: Timestamp,
 ) -> bool {
@@ -188,12 +206,23 @@ pub(crate) fn document(
         return false;
     }
     let key = (component.clone(), name.to_owned());
-    if state.states.get(&key).is_some_and(|known| at < known.observed_at)
+    let known = state.states.get(&key);
+    if known.is_some_and(|known| at < known.observed_at)
         || (!state.states.contains_key(&key) && state.states.len() >= MAX_DOCUMENTS)
     {
         return false;
     }
-    state.states.insert(key, LatestState { observed_at: at, document: document.clone() });
+    let mut changed = known.map(|known| known.changed.clone()).unwrap_or_default();
+    if let Some(known) = known {
+        for path in index.watched(name).chain([SERIAL]) {
+            if let (Some(before), Some(after)) = (within(&known.document, path), within(document, path))
+                && before != after
+            {
+                changed.insert(path.to_owned(), at);
+            }
+        }
+    }
+    state.states.insert(key, LatestState { observed_at: at, document: document.clone(), changed });
     true
 }
 
@@ -220,6 +249,11 @@ pub(crate) fn unavailable(
     changed
 }
 
+/// The value under keys joined by dots.
+fn within<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(document, |value, key| value.get(key))
+}
+
 fn newest(at: Timestamp, value: f64, attributes: &Attributes) -> LatestSample {
     LatestSample {
         observed_at: at,
@@ -228,6 +262,8 @@ fn newest(at: Timestamp, value: f64, attributes: &Attributes) -> LatestSample {
         before: Vec::new(),
         before_states: Vec::new(),
         rhythm: Rhythm::default(),
+        first_at: at,
+        changed_at: None,
         window: Vec::new(),
         unavailable: None,
     }

@@ -42,6 +42,7 @@ impl Judge<'_> {
             for sibling in self.siblings(state, rule, component) {
                 self.judge(state, rule, &sibling, at);
             }
+            self.end_replaced(state, rule, component, at);
         }
         self.uncover(state, first, at);
     }
@@ -137,7 +138,7 @@ impl Judge<'_> {
     }
 
     /// After something ended, what it hid may fire.
-    fn uncover(&mut self, state: &mut DeviceState, first: usize, at: Timestamp) {
+    pub(super) fn uncover(&mut self, state: &mut DeviceState, first: usize, at: Timestamp) {
         let mut seen = first;
         for _ in 0..MAX_ROUNDS {
             let ended = self.out[seen..].iter().any(|transition| match transition.kind {
@@ -171,7 +172,13 @@ impl Judge<'_> {
     }
 
     /// Judges one rule on one component at one moment.
-    fn judge(&mut self, state: &mut DeviceState, rule: &RuleCode, component: &Component, at: Timestamp) {
+    pub(super) fn judge(
+        &mut self,
+        state: &mut DeviceState,
+        rule: &RuleCode,
+        component: &Component,
+        at: Timestamp,
+    ) {
         let Some(entry) = self.knowledge.entry_for(rule, self.device) else { return };
         if !entry.enabled || entry.detection.component != component.kind {
             return;
@@ -559,7 +566,7 @@ fn deciding_attributes(state: &DeviceState, finding: &Finding) -> Attributes {
     newest.map(|(_, sample)| sample.attributes.clone()).unwrap_or_default()
 }
 
-fn end(finding: &mut Finding, at: Timestamp) {
+pub(super) fn end(finding: &mut Finding, at: Timestamp) {
     finding.phase = Phase::Cleared;
     finding.cleared_at = Some(at);
     finding.clear_since = None;

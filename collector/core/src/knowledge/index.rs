@@ -1,6 +1,6 @@
 //! Finds the rules that look at an observation, so that one that no rule looks at costs a lookup.
 
-use super::{Condition, KnowledgeEntry, Reference, SeriesMatch};
+use super::{Condition, KnowledgeEntry, Reference, SeriesMatch, Watched};
 use firstline_model::{ComponentKind, RuleCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,6 +13,10 @@ pub(crate) struct KnowledgeIndex {
     kinds: BTreeSet<ComponentKind>,
     /// The rules that ask for every component of their kind.
     of_all_components: BTreeSet<RuleCode>,
+    /// Values inside documents whose changes are noticed, by document.
+    watched: BTreeMap<String, BTreeSet<String>>,
+    /// What is missed when it does not come: rule, its kind of component, the metric, and after how long.
+    expected: BTreeSet<(RuleCode, ComponentKind, String, Duration)>,
 }
 
 /// How the rules use one metric or event.
@@ -27,6 +31,10 @@ pub(crate) struct MetricUse {
     /// How far back values are kept to see where they lead; `None` when nobody asks. Growth of the same metric is then
     /// not counted.
     pub(crate) history: Option<Duration>,
+    /// Whether changes of the value are noticed.
+    pub(crate) changes: bool,
+    /// After how long it is missed; `None` when it is not.
+    pub(crate) absent: Option<Duration>,
     /// The attributes that conditions name. Events are kept apart by these only, because the others (messages,
     /// program names) have no bound.
     pub(crate) selected: BTreeSet<String>,
@@ -79,6 +87,16 @@ impl KnowledgeIndex {
         self.kinds.contains(&kind)
     }
 
+    /// Values inside a document whose changes are noticed.
+    pub(crate) fn watched(&self, document: &str) -> impl Iterator<Item = &str> {
+        self.watched.get(document).into_iter().flatten().map(String::as_str)
+    }
+
+    /// What is missed when it does not come.
+    pub(crate) fn expected(&self) -> &BTreeSet<(RuleCode, ComponentKind, String, Duration)> {
+        &self.expected
+    }
+
     fn add(&mut self, entry: &KnowledgeEntry, condition: &Condition) {
         let rule = (entry.detection.component, entry.code.clone());
         let (series, depth, window) = match condition {
@@ -104,6 +122,22 @@ impl KnowledgeIndex {
                     (series, 1, Some(*within))
                 }
             },
+            Condition::Absent { series, after } => {
+                let (kind, rule) = &rule;
+                self.expected.insert((rule.clone(), *kind, series.metric.clone(), *after));
+                let used = self.metrics.entry(series.metric.clone()).or_default();
+                used.absent = Some(used.absent.map_or(*after, |known| known.min(*after)));
+                (series, 1, None)
+            }
+            Condition::Changed { what: Watched::Series(series), .. } => {
+                self.metrics.entry(series.metric.clone()).or_default().changes = true;
+                (series, 1, None)
+            }
+            Condition::Changed { what: Watched::Document { name, path }, .. } => {
+                self.watched.entry(name.clone()).or_default().insert(path.clone());
+                self.documents.entry(name.clone()).or_default().insert(rule);
+                return;
+            }
             Condition::State { name, .. } => {
                 self.documents.entry(name.clone()).or_default().insert(rule);
                 return;

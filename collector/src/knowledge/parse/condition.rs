@@ -2,7 +2,7 @@
 
 use super::super::problem::{Place, Problems, advice};
 use super::super::tree::{Item, Node, Table};
-use firstline_collector_core::knowledge::{Compare, Condition, Reference, SeriesMatch, TextMatch};
+use firstline_collector_core::knowledge::{Compare, Condition, Reference, SeriesMatch, TextMatch, Watched};
 use firstline_model::semconv;
 
 /// The keys that make a condition.
@@ -24,6 +24,8 @@ pub(super) const CONDITION_KEYS: &[&str] = &[
     "share_of",
     "count",
     "within",
+    "absent",
+    "changed",
     "all",
     "any",
     "not",
@@ -45,6 +47,14 @@ const COMPARE_KEYS: &[(&str, Compare)] = &[
 
 /// What a table is about; the tables inside it need not repeat it.
 const SUBJECT_KEYS: &[&str] = &["metric", "event", "state", "key", "where"];
+
+/// The keys of `share_of`.
+pub(super) const SHARE_KEYS: &[&str] = &["metric", "where", "at_least"];
+/// The keys of what stands in the place of a number that is compared with.
+pub(super) const MOVING_KEYS: &[&str] =
+    &["metric", "where", "plus", "times", "median_of", "reaches", "within", "over"];
+/// The keys of what stands in the place of a text.
+pub(super) const MATCH_KEYS: &[&str] = &["not", "starts_with"];
 
 /// Conditions nest no deeper: more cannot be understood by the person who reads the ticket.
 const MAX_DEPTH: usize = 5;
@@ -151,6 +161,9 @@ impl Reader {
     fn metric(self, table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Condition> {
         refuse(table, &["key", "matches", "count"], "a metric", problems);
         let series = self.series(table, "metric", problems)?;
+        if table.get("absent").or_else(|| table.get("changed")).is_some() {
+            return expected(table, series, problems);
+        }
         let counts = table.get("rate").or_else(|| table.get("increase")).is_some();
         if counts {
             let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).chain(["share_of"]).collect();
@@ -222,7 +235,7 @@ impl Reader {
     ) -> Option<Condition> {
         let item = table.get("share_of")?;
         let inner = item.table("share_of", problems)?;
-        inner.only("`share_of`", &["metric", "where", "at_least"], problems);
+        inner.only("`share_of`", SHARE_KEYS, problems);
         let within = within(table, "share_of", &item.place, problems)?;
         let at_least = inner.get("at_least").map_or(Some(0.0), |item| item.number("at_least", problems))?;
         let whole = self.named_series(inner, problems)?;
@@ -241,11 +254,7 @@ impl Reader {
         compare: Compare,
         problems: &mut Problems,
     ) -> Option<Condition> {
-        inner.only(
-            "a moving level",
-            &["metric", "where", "plus", "times", "median_of", "reaches", "within", "over"],
-            problems,
-        );
+        inner.only("a moving level", MOVING_KEYS, problems);
         if let Some(item) = inner.get("reaches") {
             refuse(inner, &["metric", "where", "plus", "times", "median_of"], "`reaches`", problems);
             let level = item.number("reaches", problems)?;
@@ -298,6 +307,11 @@ impl Reader {
         refuse(table, &compare, "an event", problems);
         refuse(table, &["key", "matches", "at_least", "increase", "rate", "share_of"], "an event", problems);
         let series = self.series(table, "event", problems)?;
+        if table.get("absent").is_some() {
+            refuse(table, &["count", "within", "changed"], "`absent`", problems);
+            return expected(table, series, problems);
+        }
+        refuse(table, &["changed"], "an event", problems);
         let count = match table.get("count") {
             None => 1,
             Some(item) => whole(item, "count", problems)?,
@@ -368,11 +382,23 @@ fn state(table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Con
             "share_of",
             "count",
             "within",
+            "absent",
         ],
         "a state document",
         problems,
     );
     let name = table.text("state", problems)?;
+    if let Some(item) = table.get("changed") {
+        refuse(table, &["equals", "matches"], "`changed`", problems);
+        let within = item.duration("changed", problems)?;
+        let Some(key) = table.get("key") else {
+            let advice = "add `key`: what inside the document is not to change";
+            problems.add(&item.place, format!("the document `{name}` is not looked into"), advice);
+            return None;
+        };
+        let path = key.text("key", problems)?.to_owned();
+        return Some(Condition::Changed { what: Watched::Document { name, path }, within });
+    }
     let (value, named) = match (table.get("equals"), table.get("matches")) {
         (Some(item), None) => (item, "equals"),
         (None, Some(item)) => (item, "matches"),
@@ -401,6 +427,35 @@ fn state(table: &Table, has_groups: bool, problems: &mut Problems) -> Option<Con
     Some(Condition::State { name, path, matches })
 }
 
+/// `absent = "30m"` or `changed = "24h"` beside a series.
+fn expected(table: &Table, series: SeriesMatch, problems: &mut Problems) -> Option<Condition> {
+    let others: Vec<&str> = COMPARE_KEYS
+        .iter()
+        .map(|(key, _)| *key)
+        .chain(["at_least", "increase", "rate", "share_of", "within"])
+        .collect();
+    refuse(table, &others, "`absent` and `changed`", problems);
+    match (table.get("absent"), table.get("changed")) {
+        (Some(item), None) => {
+            let after = item.duration("absent", problems)?;
+            if after.is_zero() {
+                problems.add(&item.place, "`absent` is no time at all", "say after how long it is missed");
+                return None;
+            }
+            Some(Condition::Absent { series, after })
+        }
+        (None, Some(item)) => {
+            let within = item.duration("changed", problems)?;
+            Some(Condition::Changed { what: Watched::Series(series), within })
+        }
+        (Some(_), Some(item)) => {
+            problems.add(&item.place, "`absent` and `changed` stand together", "keep one of them");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
 /// The attributes of `where`.
 fn attributes(table: &Table, problems: &mut Problems) -> Option<Vec<(String, TextMatch)>> {
     let Some(item) = table.get("where") else { return Some(Vec::new()) };
@@ -422,7 +477,7 @@ pub(super) fn text_match(item: &Item, key: &str, problems: &mut Problems) -> Opt
     let Node::Table(table) = &item.node else {
         return item.texts(key, problems).map(TextMatch::OneOf);
     };
-    table.only(&format!("`{key}`"), &["not", "starts_with"], problems);
+    table.only(&format!("`{key}`"), MATCH_KEYS, problems);
     match (table.get("not"), table.get("starts_with")) {
         (Some(item), None) => item.texts("not", problems).map(TextMatch::NoneOf),
         (None, Some(item)) => item.texts("starts_with", problems).map(TextMatch::StartsWith),

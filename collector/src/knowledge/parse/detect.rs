@@ -24,6 +24,9 @@ pub(super) const LEVEL_KEYS: &[&str] = &{
 pub(super) const DETECT_KEYS: &[&str] =
     &["component", "depends_on", "latched", "custom", "info", "warning", "critical"];
 
+/// The keys of a table in `depends_on`.
+pub(super) const DEPENDENCY_KEYS: &[&str] = &["rule", "same_component"];
+
 /// Reads `[detect]`. `severity` is the head's, which an entry without levels needs.
 pub(super) fn detection(
     detect: &Table,
@@ -153,7 +156,7 @@ fn dependencies(detect: &Table, problems: &mut Problems) -> Vec<Dependency> {
         let (text, same_component) = match &item.node {
             Node::Text(text) => (Some(text.clone()), false),
             Node::Table(table) => {
-                table.only("`depends_on`", &["rule", "same_component"], problems);
+                table.only("`depends_on`", DEPENDENCY_KEYS, problems);
                 let rule = table.required_text("the dependency", "rule", problems);
                 (rule, table.truth("same_component", false, problems))
             }

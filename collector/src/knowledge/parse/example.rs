@@ -10,8 +10,10 @@ use firstline_model::{
 };
 use std::time::Duration;
 
-const EXAMPLE_KEYS: &[&str] = &["name", "component", "observations", "until", "expect"];
-const OBSERVATION_KEYS: &[&str] = &[
+/// The keys of an `[[example]]`.
+pub(super) const EXAMPLE_KEYS: &[&str] = &["name", "component", "observations", "until", "expect"];
+/// The keys of one of its observations.
+pub(super) const OBSERVATION_KEYS: &[&str] = &[
     "t",
     "every",
     "to",
@@ -26,6 +28,8 @@ const OBSERVATION_KEYS: &[&str] = &[
     "doc",
     "reason",
 ];
+/// The keys of what it expects.
+pub(super) const EXPECT_KEYS: &[&str] = &["transition", "severity", "component"];
 const TRANSITIONS: &[&str] = &["fired", "escalated", "cleared"];
 
 /// An example is a few hours of one component, not a recording.
@@ -211,7 +215,7 @@ fn value(item: &Item) -> Value {
 }
 
 fn expected(table: &Table, problems: &mut Problems) -> Option<ExpectedTransition> {
-    table.only("`expect`", &["transition", "severity", "component"], problems);
+    table.only("`expect`", EXPECT_KEYS, problems);
     let transition = table.required_text("the expectation", "transition", problems)?;
     one_of(&transition, "a transition", TRANSITIONS, &table.place, problems);
     let severity: Option<Severity> = table.get("severity").and_then(|item| super::severity(item, problems));

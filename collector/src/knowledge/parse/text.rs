@@ -8,7 +8,20 @@ use firstline_collector_core::knowledge::{
 };
 use firstline_model::{ComponentKind, DiagnosticOutcome, DiagnosticRequest};
 
-const FACT_KEYS: &[&str] =
+/// The keys of `[explain]`.
+pub(super) const EXPLAIN_KEYS: &[&str] = &["person", "technician"];
+/// The keys of a `[[test]]`.
+pub(super) const TEST_KEYS: &[&str] = &["diagnostic", "subject"];
+/// The keys of a `[[cause]]`.
+pub(super) const CAUSE_KEYS: &[&str] = &["id", "text", "supported_by", "ruled_out_by"];
+/// The keys of one of a cause's `ruled_out_by`.
+pub(super) const RULE_OUT_KEYS: &[&str] = &["when", "because"];
+/// The keys of a `[[step]]`.
+pub(super) const STEP_KEYS: &[&str] = &["text"];
+/// The keys of `[article]`.
+pub(super) const ARTICLE_KEYS: &[&str] = &["title", "url", "body"];
+/// The keys of a test on a result.
+pub(super) const FACT_KEYS: &[&str] =
     &["test", "fact", "outcome", "above", "below", "at_least_value", "at_most_value", "equals", "matches"];
 
 /// `[explain]`.
@@ -19,7 +32,7 @@ pub(super) fn explanation(document: &Table, problems: &mut Problems) -> Explanat
         return Explanation::default();
     };
     let Some(table) = item.table("explain", problems) else { return Explanation::default() };
-    table.only("[explain]", &["person", "technician"], problems);
+    table.only("[explain]", EXPLAIN_KEYS, problems);
     Explanation {
         person: table.required_text("[explain]", "person", problems).unwrap_or_default(),
         technician: table.required_text("[explain]", "technician", problems).unwrap_or_default(),
@@ -116,7 +129,7 @@ fn names_in(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn tests(document: &Table, problems: &mut Problems) -> Vec<TestToRun> {
     let mut found = Vec::new();
     for table in document.tables("test", problems) {
-        table.only("[[test]]", &["diagnostic", "subject"], problems);
+        table.only("[[test]]", TEST_KEYS, problems);
         let Some(diagnostic) = table.required_text("the test", "diagnostic", problems) else { continue };
         let names: Vec<&str> = DiagnosticRequest::NAMES.iter().map(|(name, _)| *name).collect();
         let place = table.get("diagnostic").map_or(&table.place, |item| &item.place);
@@ -156,7 +169,7 @@ pub(super) fn causes(
     let clues = Clues { tests, reader };
     let mut found: Vec<Cause> = Vec::new();
     for table in document.tables("cause", problems) {
-        table.only("[[cause]]", &["id", "text", "supported_by", "ruled_out_by"], problems);
+        table.only("[[cause]]", CAUSE_KEYS, problems);
         let id = table.required_text("the cause", "id", problems);
         let text = table.required_text("the cause", "text", problems);
         let supported_by = clauses(table, clues, problems);
@@ -187,7 +200,7 @@ fn clauses(cause: &Table, clues: Clues<'_>, problems: &mut Problems) -> Vec<Vec<
 fn rule_outs(cause: &Table, clues: Clues<'_>, problems: &mut Problems) -> Vec<RuleOut> {
     let mut found = Vec::new();
     for table in cause.tables("ruled_out_by", problems) {
-        table.only("`ruled_out_by`", &["when", "because"], problems);
+        table.only("`ruled_out_by`", RULE_OUT_KEYS, problems);
         let because = table.required_text("`ruled_out_by`", "because", problems);
         let Some(when) = table.get("when") else {
             problems.add(
@@ -288,7 +301,7 @@ fn fact_test(table: &Table, tests: &[TestToRun], problems: &mut Problems) -> Opt
 pub(super) fn steps(document: &Table, problems: &mut Problems) -> Vec<String> {
     let mut found = Vec::new();
     for table in document.tables("step", problems) {
-        table.only("[[step]]", &["text"], problems);
+        table.only("[[step]]", STEP_KEYS, problems);
         found.extend(table.required_text("the step", "text", problems));
     }
     found
@@ -297,7 +310,7 @@ pub(super) fn steps(document: &Table, problems: &mut Problems) -> Vec<String> {
 /// `[article]`.
 pub(super) fn article(document: &Table, problems: &mut Problems) -> Option<Article> {
     let table = document.get("article")?.table("article", problems)?;
-    table.only("[article]", &["title", "url", "body"], problems);
+    table.only("[article]", ARTICLE_KEYS, problems);
     let title = table.required_text("[article]", "title", problems)?;
     let url = table.text("url", problems);
     if let (Some(url), Some(item)) = (&url, table.get("url"))

@@ -32,6 +32,11 @@ struct StoredSeries {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     before_states: Vec<StoredAttributes>,
     rhythm: StoredRhythm,
+    /// Left out by earlier versions.
+    #[serde(default)]
+    first_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     window: Vec<(i64, Exact)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +60,8 @@ struct StoredState {
     name: String,
     observed_at: i64,
     document: StoredValue,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    changed: BTreeMap<String, i64>,
 }
 
 impl Shape for StoredDeviceState {
@@ -71,6 +78,8 @@ impl Shape for StoredDeviceState {
             before: sample.before.iter().copied().map(Exact).collect(),
             before_states: sample.before_states.iter().map(StoredAttributes::of).collect(),
             rhythm: StoredRhythm::of(&sample.rhythm),
+            first_at: Some(sample.first_at.as_millis()),
+            changed_at: millis(sample.changed_at),
             window: sample.window.iter().map(|&(at, amount)| (at.as_millis(), Exact(amount))).collect(),
             unavailable: sample.unavailable.as_ref().map(|(at, why)| (at.as_millis(), why.clone())),
         });
@@ -79,6 +88,7 @@ impl Shape for StoredDeviceState {
             name: name.clone(),
             observed_at: state.observed_at.as_millis(),
             document: StoredValue::of(&state.document),
+            changed: state.changed.iter().map(|(path, at)| (path.clone(), at.as_millis())).collect(),
         });
         Self {
             samples: samples.collect(),
@@ -100,6 +110,8 @@ impl Shape for StoredDeviceState {
             away: self.away.into_model(),
             quiet_until: time(self.quiet_until),
             judged: BTreeMap::new(),
+            heard: None,
+            overdue_at: None,
         })
     }
 }
@@ -122,6 +134,8 @@ impl StoredSeries {
                 .map(StoredAttributes::into_model)
                 .collect::<Result<_, _>>()?,
             rhythm: self.rhythm.into_model(),
+            first_at: Timestamp::from_millis(self.first_at.unwrap_or(self.observed_at)),
+            changed_at: time(self.changed_at),
             window: self
                 .window
                 .into_iter()
@@ -138,6 +152,7 @@ impl StoredState {
         let state = LatestState {
             observed_at: Timestamp::from_millis(self.observed_at),
             document: self.document.into_model()?,
+            changed: self.changed.into_iter().map(|(path, at)| (path, Timestamp::from_millis(at))).collect(),
         };
         Ok(((self.component.parse()?, self.name), state))
     }

@@ -158,6 +158,8 @@ pub(crate) fn state() -> DeviceState {
         attributes: Attributes::none().with("system.filesystem.type", "ext4"),
     };
     let sample = LatestSample {
+        first_at: at(1),
+        changed_at: Some(at(2)),
         observed_at: at(5),
         value: 0.1 + 0.2,
         attributes: Attributes::none().with("hw.state", "ok").with("system.filesystem.type", "ext4"),
@@ -180,7 +182,11 @@ pub(crate) fn state() -> DeviceState {
     state.samples.insert(series, sample);
     state.states.insert(
         (component("printer/finance-2"), "printer".to_owned()),
-        LatestState { observed_at: at(7), document },
+        LatestState {
+            observed_at: at(7),
+            document,
+            changed: std::collections::BTreeMap::from([("serial".to_owned(), at(6))]),
+        },
     );
     state.presence = Some(Presence::Asleep);
     state.presence_since = Some(at(8));
