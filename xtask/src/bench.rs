@@ -1,7 +1,7 @@
 //! `cargo xtask bench <name>`: figures, measured on this machine with the real programs, in a table.
 
 mod agent;
-mod detection;
+pub(crate) mod detection;
 mod procfs;
 mod report;
 mod spine;

@@ -22,7 +22,7 @@ use crate::workspace;
 const WATCH_EVERY: usize = 4 << 20;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// How many devices
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     devices: u32,
@@ -123,6 +123,15 @@ fn goals(score: &Score) -> Vec<Row> {
     ]
 }
 
+/// The small form for every test run: one small fleet through a program that is built already.
+pub(crate) fn small(program: &Path) -> Result<()> {
+    let fleet = Fleet { devices: 100, days: 3, seed: 1, faults: 40 };
+    let measured = replay(program, fleet, None)?;
+    print!("{}", measured.score.table());
+    measured.score.examples.iter().for_each(|line| println!("{line}"));
+    report::print(&goals(&measured.score))
+}
+
 /// Makes up a fleet, pipes it through a replay and judges what comes out.
 fn replay(program: &Path, fleet: Fleet, knowledge: Option<&Path>) -> Result<Measured> {
     let prepared = fleet::prepare(fleet);
@@ -201,7 +210,7 @@ fn ended(mut child: Child) -> Result<()> {
 }
 
 /// The collector that was built with a profile.
-fn collector(root: &Path, profile: &str) -> Result<PathBuf> {
+pub(crate) fn collector(root: &Path, profile: &str) -> Result<PathBuf> {
     let metadata = workspace::metadata(root)?;
     let target = metadata["target_directory"].as_str().context("cargo does not tell its target folder")?;
     Ok(Path::new(target).join(profile).join(format!("firstline-collector{}", std::env::consts::EXE_SUFFIX)))

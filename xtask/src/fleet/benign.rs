@@ -235,7 +235,14 @@ fn slow_line(_: &Device, random: &mut Random) -> Episode {
 
 fn paper_out_without_a_job(_: &Device, random: &mut Random) -> Episode {
     let lasts = random.whole(20 * MINUTE, 3 * HOUR);
-    episode(lasts, vec![says(PRINTERS[0].reason, "media-empty", "report", Values::Same)])
+    // Nothing waits for the paper: with a job it would be a fault.
+    episode(
+        lasts,
+        vec![
+            says(PRINTERS[0].reason, "media-empty", "report", Values::Same),
+            shows(PRINTERS[0].jobs, 0.0, 0.0),
+        ],
+    )
 }
 
 fn restart_needed(_: &Device, random: &mut Random) -> Episode {

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use super::Run;
 use super::report::{Counts, Verdict};
 use super::requirements;
+use crate::bench::detection;
 use crate::check_targets::{self, Outcome};
 use crate::process::Process;
 use crate::{sim, tidy, workspace};
@@ -28,6 +29,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "unit", is_quick: true, needs: Some("build"), run: unit },
     Step { name: "e2e", is_quick: false, needs: Some("build"), run: e2e },
     Step { name: "sim", is_quick: false, needs: Some("build"), run: simulation },
+    Step { name: "detection", is_quick: false, needs: Some("build"), run: detection_score },
     Step { name: "docs", is_quick: false, needs: None, run: docs },
     Step { name: "targets", is_quick: false, needs: None, run: targets },
 ];
@@ -139,6 +141,12 @@ fn simulation(run: &mut Run) -> Result<Verdict> {
     if !succeeded {
         bail!("seeds fail; the lines above say which and how to run one again");
     }
+    Ok(Verdict::Passed)
+}
+
+/// A small fleet with faults through the collector that the build step has built.
+fn detection_score(run: &mut Run) -> Result<Verdict> {
+    detection::small(&detection::collector(&run.root, "debug")?)?;
     Ok(Verdict::Passed)
 }
 
