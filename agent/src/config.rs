@@ -47,6 +47,7 @@ struct OverridesConfig {
     cups_server: Option<SocketAddr>,
     connectivity_url: Option<String>,
     connectivity_body: Option<String>,
+    path_target: Option<String>,
 }
 
 /// What the code uses.
@@ -155,6 +156,7 @@ fn overrides(config: OverridesConfig) -> Overrides {
         cups_server: config.cups_server,
         connectivity_url: config.connectivity_url,
         connectivity_body: config.connectivity_body,
+        path_target: config.path_target,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Overrides {
     pub connectivity_url: Option<String>,
     /// What the body of its answer begins with; without it, status 204 is expected.
     pub connectivity_body: Option<String>,
+    /// The host whose path is measured beside the gateway's.
+    pub path_target: Option<String>,
 }
 
 impl Overrides {
@@ -76,6 +78,11 @@ impl Overrides {
             && !(1..=1024).contains(&body.len())
         {
             return Some(("connectivity_body", "its length is not between 1 and 1024 bytes".to_owned()));
+        }
+        if let Some(host) = &self.path_target
+            && !reach::is_host(host)
+        {
+            return Some(("path_target", format!("{host:?} is neither a host name nor an address")));
         }
         None
     }

@@ -24,6 +24,7 @@ pub mod kernel_log;
 pub mod memory;
 pub mod network;
 pub mod os;
+pub mod path;
 pub mod physical_disk;
 pub mod power;
 pub mod pressure;
@@ -53,6 +54,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "memory", new: || Box::new(memory::Memory::default()) },
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
+    ProbeEntry { name: "path", new: || Box::new(path::Path::default()) },
     ProbeEntry { name: "connectivity", new: || Box::new(connectivity::Connectivity::default()) },
     ProbeEntry { name: "wifi", new: || Box::new(wifi::Wifi::default()) },
     ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },

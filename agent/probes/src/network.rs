@@ -5,7 +5,7 @@
 
 mod addresses;
 pub(crate) mod dns;
-mod echo;
+pub(crate) mod echo;
 pub(crate) mod gateway;
 #[cfg(target_os = "linux")]
 #[path = "network/linux.rs"]
@@ -162,6 +162,28 @@ fn read_routes(root: &Root) -> Vec<Route> {
 /// Whether there is a way out of this machine; `None` where routes are not read.
 pub(crate) fn has_default_route(root: &Root) -> Option<bool> {
     root.exists("/proc/net/route").then(|| !routes::defaults(&read_routes(root)).is_empty())
+}
+
+/// The gateway that traffic takes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub(crate) address: IpAddr,
+    pub(crate) interface: String,
+    /// The interface's number, which link-local addresses need.
+    pub(crate) scope: u32,
+}
+
+/// The first default gateway, without the rest of the picture.
+pub(crate) fn default_gateway(root: &Root) -> Option<NextHop> {
+    let defaults = routes::defaults(&read_routes(root));
+    let (address, interface) =
+        defaults.into_iter().find_map(|route| Some((route.gateway?, route.interface.clone())))?;
+    let scope = root.read_number(&format!("/sys/class/net/{interface}/ifindex"));
+    Some(NextHop {
+        address,
+        interface,
+        scope: scope.and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
+    })
 }
 
 fn index_of(interfaces: &[Interface], name: &str) -> Option<u32> {

@@ -184,6 +184,58 @@ fn a_sign_in_page_that_answers_for_everybody_is_a_portal_until_it_lets_through()
     assert_eq!(state(&pair.observe_with("connectivity", "http://192.0.2.1/", 1), metric), Some("none"));
 }
 
+/// The value of a figure of the path to `target`.
+fn of_target(seen: &[Value], metric: &str, target: &str) -> Option<f64> {
+    seen.iter().find(|line| line["metric"] == metric && line["attrs"]["target"] == target)?["value"].as_f64()
+}
+
+const LOSS: &str = "endpoint.network.loss";
+
+#[test]
+fn every_fourth_lost_request_is_a_quarter_of_loss_and_a_gateway_that_ignores_them_is_none() {
+    let pair = match Pair::new() {
+        Ok(pair) => pair,
+        Err(why) => return eprintln!("skipped: no network namespaces: {why}"),
+    };
+    let healthy = pair.observe_with("path", "", 10);
+    assert_eq!(of_target(&healthy, LOSS, "gateway"), Some(0.0));
+    assert!(of_target(&healthy, "endpoint.network.rtt", "gateway").is_some());
+    assert!(of_target(&healthy, "endpoint.network.jitter", "gateway").is_some());
+
+    let filter = |drop: &str| {
+        let table = format!(
+            "flush ruleset; table inet t {{ chain c {{ type filter hook input priority 0; \
+             icmp type echo-request {drop}; }} }}"
+        );
+        let arguments = ["netns", "exec", &pair.gateway, "nft", &table];
+        run("ip", arguments.into_iter()).is_ok_and(|output| output.status.success())
+    };
+    if !filter("numgen inc mod 4 0 drop") {
+        return eprintln!("skipped: the gateway cannot be made to lose packets (nft)");
+    }
+    assert_eq!(of_target(&pair.observe_with("path", "", 10), LOSS, "gateway"), Some(0.25));
+
+    assert!(filter("drop"));
+    let silent = pair.observe_with("path", "", 5);
+    assert_eq!(of_target(&silent, LOSS, "gateway"), None);
+    let about = |line: &&Value| line["component"] == "gateway/10.77.0.1" && line["unavailable"] == LOSS;
+    assert_eq!(silent.iter().find(about).map(|line| &line["reason"]), Some(&Value::from("unsupported")));
+}
+
+#[test]
+fn large_packets_that_vanish_without_a_word_are_found_by_their_size() {
+    let pair = match Pair::new() {
+        Ok(pair) => pair,
+        Err(why) => return eprintln!("skipped: no network namespaces: {why}"),
+    };
+    let size = |seen: &[Value]| of_target(seen, "endpoint.network.path_mtu", GATEWAY);
+    assert_eq!(size(&pair.observe_with("path", GATEWAY, 1)), Some(1500.0));
+    // Only the far end knows; a cable of this kind lets four bytes more pass, the room of a VLAN's tag.
+    pair.ip(&format!("-n {} link set vb{} mtu 1000", pair.gateway, pair.id)).expect("a smaller limit");
+    let found = size(&pair.observe_with("path", GATEWAY, 1)).expect("a size");
+    assert!((1000.0..=1004.0).contains(&found), "{found}");
+}
+
 /// The part that runs inside; does nothing of its own.
 #[test]
 #[ignore = "the other tests start it in a namespace: cargo nextest run -p firstline-agent-probes --test network_namespace"]
@@ -193,7 +245,8 @@ fn inside_the_namespace() {
     let setting = told(SETTING);
     let overrides = Overrides {
         resolv_conf: Some("/dev/null".into()),
-        connectivity_url: setting.filter(|_| name == "connectivity"),
+        connectivity_url: setting.clone().filter(|_| name == "connectivity"),
+        path_target: setting.filter(|_| name == "path"),
         ..Overrides::default()
     };
     let mut probe = (probe(&name).expect("the probe").new)();

@@ -17,6 +17,20 @@ const TOKEN_BYTES: usize = 16;
 /// The discard service's port: nothing listens there, so that a host which is up refuses.
 const DISCARD_PORT: u16 = 9;
 
+/// Room for the largest packet of Ethernet with its headers.
+const BUFFER_BYTES: usize = 2048;
+
+/// What came of one request among several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Its own answer came.
+    After(Duration),
+    /// Nothing came in time.
+    Silent,
+    /// This system, or a router that said so, did not let a packet of this size pass.
+    TooLarge,
+}
+
 /// An open socket towards one host.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -56,7 +70,7 @@ impl Echo {
         let sent = Instant::now();
         match &self.via {
             Via::Icmp { socket, v6 } => {
-                if let Err(error) = socket.send(&encode(*v6, self.next, &self.token)) {
+                if let Err(error) = socket.send(&encode(*v6, self.next, &self.token, 0)) {
                     return no_answer(error);
                 }
             }
@@ -72,6 +86,74 @@ impl Echo {
         }
         let answered = self.listen(limit)?;
         Ok(answered.then(|| sent.elapsed()))
+    }
+
+    /// Sends one request in a packet of `size` bytes (at least the smallest there is) and waits for its own answer: a late
+    /// one to an earlier request does not count.
+    pub(crate) fn probe(&mut self, size: usize, limit: Duration) -> io::Result<Answer> {
+        let Via::Icmp { socket, v6 } = &self.via else {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "no echo requests are permitted"));
+        };
+        self.next = self.next.wrapping_add(1);
+        let sent = Instant::now();
+        let headers = HEADER_BYTES + if *v6 { 40 } else { 20 };
+        let packet = encode(*v6, self.next, &self.token, size.saturating_sub(headers + TOKEN_BYTES));
+        match socket.send(&packet) {
+            Ok(_) => {}
+            Err(error) if is_too_large(&error) => return Ok(Answer::TooLarge),
+            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => return Ok(Answer::Silent),
+            Err(error) => return Err(error),
+        }
+        let mut buffer = [0u8; BUFFER_BYTES];
+        loop {
+            let left = limit.saturating_sub(sent.elapsed());
+            if left.is_zero() {
+                return Ok(Answer::Silent);
+            }
+            socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match (&*socket).read(&mut buffer) {
+                Ok(length) => {
+                    if answered(*v6, &buffer[..length], &self.token) == Some(self.next) {
+                        return Ok(Answer::After(sent.elapsed()));
+                    }
+                }
+                Err(error) if is_too_large(&error) => return Ok(Answer::TooLarge),
+                Err(error) if error.kind() == io::ErrorKind::HostUnreachable => return Ok(Answer::Silent),
+                Err(error) => {
+                    let kind = error.kind();
+                    if matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+                        return Ok(Answer::Silent);
+                    }
+                    if kind != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From now on, requests must arrive whole or not at all, whatever this system has learned of the path.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn forbid_fragments(&self) -> io::Result<()> {
+        use rustix::net::sockopt;
+        match &self.via {
+            Via::Icmp { socket, v6: false } => {
+                sockopt::set_ip_mtu_discover(socket, sockopt::Ipv4PathMtuDiscovery::PROBE)?;
+            }
+            Via::Icmp { socket, v6: true } => {
+                sockopt::set_ipv6_mtu_discover(socket, sockopt::Ipv6PathMtuDiscovery::PROBE)?;
+            }
+            Via::Udp(_) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
+        }
+        Ok(())
+    }
+
+    /// Not asked of this system yet.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn forbid_fragments(&self) -> io::Result<()> {
+        match &self.via {
+            Via::Icmp { .. } | Via::Udp(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        }
     }
 
     /// Waits up to `limit` for a late answer to any request that was sent.
@@ -95,7 +177,7 @@ impl Echo {
             };
             match (received, &self.via) {
                 (Ok(length), Via::Icmp { v6, .. }) => {
-                    if is_reply(*v6, &buffer[..length], &self.token) {
+                    if answered(*v6, &buffer[..length], &self.token).is_some() {
                         return Ok(true);
                     }
                 }
@@ -121,6 +203,14 @@ impl Echo {
 fn is_unreachable(error: &io::Error) -> bool {
     use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable};
     matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable)
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let code = rustix::io::Errno::MSGSIZE.raw_os_error();
+    #[cfg(not(unix))]
+    let code = 10040; // WSAEMSGSIZE
+    error.raw_os_error() == Some(code)
 }
 
 fn no_answer(error: io::Error) -> io::Result<Option<Duration>> {
@@ -168,10 +258,11 @@ fn token() -> [u8; TOKEN_BYTES] {
     token
 }
 
-fn encode(v6: bool, sequence: u16, token: &[u8; TOKEN_BYTES]) -> Vec<u8> {
+fn encode(v6: bool, sequence: u16, token: &[u8; TOKEN_BYTES], padding: usize) -> Vec<u8> {
     let mut packet = vec![if v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST_V4 }, 0, 0, 0, token[0], token[1]];
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(token);
+    packet.resize(packet.len() + padding, 0);
     if !v6 {
         // The kernel fills in the checksum of ICMPv6, which covers addresses that we do not know.
         let sum = checksum(&packet);
@@ -180,8 +271,9 @@ fn encode(v6: bool, sequence: u16, token: &[u8; TOKEN_BYTES]) -> Vec<u8> {
     packet
 }
 
-/// Whether a received packet, with or without its IPv4 header, answers a request that carried `token`.
-fn is_reply(v6: bool, packet: &[u8], token: &[u8; TOKEN_BYTES]) -> bool {
+/// The number of the request with `token` that a received packet answers, if it does. The packet may have its IPv4
+/// header or not, and some hosts cut the padding off.
+fn answered(v6: bool, packet: &[u8], token: &[u8; TOKEN_BYTES]) -> Option<u16> {
     // An echo reply begins with 0 or 129, an IPv4 header with 4 in its first half byte: they cannot be confused.
     let packet = match packet.first() {
         Some(first) if first >> 4 == 4 && !v6 => {
@@ -190,7 +282,9 @@ fn is_reply(v6: bool, packet: &[u8], token: &[u8; TOKEN_BYTES]) -> bool {
         _ => packet,
     };
     let reply = if v6 { ECHO_REPLY_V6 } else { ECHO_REPLY_V4 };
-    packet.first() == Some(&reply) && packet.get(HEADER_BYTES..) == Some(&token[..])
+    let ours = packet.get(HEADER_BYTES..HEADER_BYTES + TOKEN_BYTES) == Some(&token[..]);
+    let sequence = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]);
+    (packet.first() == Some(&reply) && ours).then_some(sequence)
 }
 
 /// The Internet checksum of RFC 1071.
@@ -211,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_packet_with_its_checksum_sums_to_zero() {
-        let packet = encode(false, 7, &token());
+        let packet = encode(false, 7, &token(), 0);
         assert_eq!(checksum(&packet), 0);
         assert_eq!(packet.len(), HEADER_BYTES + TOKEN_BYTES);
     }
@@ -219,16 +313,16 @@ mod tests {
     #[test]
     fn only_a_reply_with_our_token_counts_with_or_without_an_ip_header() {
         let ours = [7u8; TOKEN_BYTES];
-        let mut reply = encode(false, 1, &ours);
-        assert!(!is_reply(false, &reply, &ours), "our own request came back as an answer");
+        let mut reply = encode(false, 1, &ours, 0);
+        assert_eq!(answered(false, &reply, &ours), None, "our own request came back as an answer");
         reply[0] = ECHO_REPLY_V4;
-        assert!(is_reply(false, &reply, &ours));
-        assert!(!is_reply(false, &reply, &[8u8; TOKEN_BYTES]));
+        assert_eq!(answered(false, &reply, &ours), Some(1));
+        assert_eq!(answered(false, &reply, &[8u8; TOKEN_BYTES]), None);
         let mut with_header = vec![0x45u8; 20];
         with_header.extend_from_slice(&reply);
-        assert!(is_reply(false, &with_header, &ours));
+        assert_eq!(answered(false, &with_header, &ours), Some(1));
         for end in 0..with_header.len() {
-            assert!(!is_reply(false, &with_header[..end], &ours));
+            assert_eq!(answered(false, &with_header[..end], &ours), None);
         }
     }
 
