@@ -48,6 +48,8 @@ struct OverridesConfig {
     connectivity_url: Option<String>,
     connectivity_body: Option<String>,
     path_target: Option<String>,
+    tls_endpoints: Vec<String>,
+    tls_files: Vec<String>,
 }
 
 /// What the code uses.
@@ -157,6 +159,8 @@ fn overrides(config: OverridesConfig) -> Overrides {
         connectivity_url: config.connectivity_url,
         connectivity_body: config.connectivity_body,
         path_target: config.path_target,
+        tls_endpoints: config.tls_endpoints,
+        tls_files: config.tls_files,
     }
 }
 
@@ -211,6 +215,12 @@ mod tests {
             ("# quota_mib\n[spool]\nquota_mib = 0\n", "line 3: spool.quota_mib"),
             ("log = \n", "line 1"),
             ("[overrides]\nconnectivity_url = \"https://a/\"\n", "line 2: overrides.connectivity_url"),
+            (
+                "[overrides]\ntls_endpoints = [\"a\"]\n",
+                "line 2: overrides.tls_endpoints: \"a\" is not host:port",
+            ),
+            ("[overrides]\npath_target = \"a b\"\n", "line 2: overrides.path_target"),
+            ("[overrides]\ntls_files = [\"a.pem\"]\n", "line 2: overrides.tls_files"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(expected), "{error} does not say {expected}");

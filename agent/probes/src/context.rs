@@ -3,7 +3,7 @@
 use crate::{Root, reach};
 use firstline_model::Timestamp;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The circumstances of one run. Cheap to copy; a run gets its own.
 #[derive(Debug, Clone)]
@@ -63,6 +63,10 @@ pub struct Overrides {
     pub connectivity_body: Option<String>,
     /// The host whose path is measured beside the gateway's.
     pub path_target: Option<String>,
+    /// `host:port` of TLS servers whose certificates are watched.
+    pub tls_endpoints: Vec<String>,
+    /// Absolute paths of PEM files whose first certificate is watched.
+    pub tls_files: Vec<String>,
 }
 
 impl Overrides {
@@ -83,6 +87,12 @@ impl Overrides {
             && !reach::is_host(host)
         {
             return Some(("path_target", format!("{host:?} is neither a host name nor an address")));
+        }
+        if let Some(name) = self.tls_endpoints.iter().find(|name| reach::authority(name, None).is_none()) {
+            return Some(("tls_endpoints", format!("{name:?} is not host:port")));
+        }
+        if let Some(path) = self.tls_files.iter().find(|path| !Path::new(path).is_absolute()) {
+            return Some(("tls_files", format!("{path:?} is not an absolute path")));
         }
         None
     }

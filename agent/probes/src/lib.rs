@@ -9,6 +9,7 @@
 //! its reason, and it runs isolated (see [`isolate`]), so that a panic or a hang costs that probe only.
 #![warn(missing_docs)]
 
+pub mod certificate;
 pub mod connectivity;
 mod context;
 pub mod cpu;
@@ -55,6 +56,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
     ProbeEntry { name: "path", new: || Box::new(path::Path::default()) },
+    ProbeEntry { name: "certificate", new: || Box::new(certificate::Certificate::default()) },
     ProbeEntry { name: "connectivity", new: || Box::new(connectivity::Connectivity::default()) },
     ProbeEntry { name: "wifi", new: || Box::new(wifi::Wifi::default()) },
     ProbeEntry { name: "printer", new: || Box::new(printer::Printer::default()) },
