@@ -40,6 +40,7 @@ pub mod sensor;
 mod sink;
 pub mod software;
 pub mod time;
+pub mod vpn;
 pub mod wifi;
 
 pub use context::{Context, Overrides, Policy};
@@ -56,6 +57,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "filesystem", new: || Box::new(filesystem::Filesystem::default()) },
     ProbeEntry { name: "network", new: || Box::new(network::Network) },
     ProbeEntry { name: "path", new: || Box::new(path::Path::default()) },
+    ProbeEntry { name: "vpn", new: || Box::new(vpn::Vpn::default()) },
     ProbeEntry { name: "certificate", new: || Box::new(certificate::Certificate::default()) },
     ProbeEntry { name: "connectivity", new: || Box::new(connectivity::Connectivity::default()) },
     ProbeEntry { name: "wifi", new: || Box::new(wifi::Wifi::default()) },

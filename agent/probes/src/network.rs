@@ -175,7 +175,8 @@ pub(crate) struct NextHop {
 
 /// The first default gateway, without the rest of the picture.
 pub(crate) fn default_gateway(root: &Root) -> Option<NextHop> {
-    let defaults = routes::defaults(&read_routes(root));
+    let table = read_routes(root);
+    let defaults = routes::defaults(&table);
     let (address, interface) =
         defaults.into_iter().find_map(|route| Some((route.gateway?, route.interface.clone())))?;
     let scope = root.read_number(&format!("/sys/class/net/{interface}/ifindex"));

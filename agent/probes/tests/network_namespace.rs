@@ -205,7 +205,7 @@ fn every_fourth_lost_request_is_a_quarter_of_loss_and_a_gateway_that_ignores_the
     let filter = |drop: &str| {
         let table = format!(
             "flush ruleset; table inet t {{ chain c {{ type filter hook input priority 0; \
-             icmp type echo-request {drop}; }} }}"
+             icmp type echo-request {drop}; }}; }}"
         );
         let arguments = ["netns", "exec", &pair.gateway, "nft", &table];
         run("ip", arguments.into_iter()).is_ok_and(|output| output.status.success())

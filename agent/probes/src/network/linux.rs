@@ -1,7 +1,8 @@
 //! Asks the Linux kernel over a netlink socket, which needs no privilege.
 
 use crate::ProbeError;
-use crate::network::netlink::Progress;
+use crate::network::netlink::{self, Progress};
+use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -27,12 +28,8 @@ pub(crate) fn dump(
     mut read: impl FnMut(&[u8]) -> Progress,
 ) -> Result<(), ProbeError> {
     exchange(protocol, request, &mut read).map_err(|error| match error {
-        rustix::io::Errno::AGAIN => {
-            ProbeError::TimedOut("the kernel did not answer on a netlink socket".to_owned())
-        }
-        rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => {
-            ProbeError::NotPermitted(format!("netlink socket: {error}"))
-        }
+        Errno::AGAIN => ProbeError::TimedOut("the kernel did not answer on a netlink socket".to_owned()),
+        Errno::ACCESS | Errno::PERM => ProbeError::NotPermitted(format!("netlink socket: {error}")),
         other => ProbeError::Unsupported(format!("netlink socket: {other}")),
     })
 }
@@ -57,16 +54,18 @@ fn exchange(
         match read(&buffer[..length.min(buffer.len())]) {
             Progress::More => {}
             Progress::Done => return Ok(()),
-            Progress::Refused => return Err(rustix::io::Errno::OPNOTSUPP),
+            Progress::Refused => {
+                let code = netlink::refusal(&buffer[..length.min(buffer.len())]);
+                return Err(code.map_or(Errno::OPNOTSUPP, Errno::from_raw_os_error));
+            }
         }
     }
-    Err(rustix::io::Errno::OPNOTSUPP)
+    Err(Errno::OPNOTSUPP)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::netlink;
 
     #[test]
     fn the_running_kernel_lists_its_loopback_address() {

@@ -98,6 +98,13 @@ pub(crate) fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) ->
     Progress::More
 }
 
+/// Why the kernel refused, as an error number, when a datagram begins with a refusal.
+#[cfg_attr(all(not(target_os = "linux"), not(test)), expect(dead_code, reason = "only Linux has netlink"))]
+pub(crate) fn refusal(datagram: &[u8]) -> Option<i32> {
+    let code = datagram.get(HEADER_BYTES..HEADER_BYTES + 4)?.try_into().ok().map(i32::from_ne_bytes)?;
+    (u16_at(datagram, 4) == NLMSG_ERROR && (-4095..0).contains(&code)).then(|| -code)
+}
+
 pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0));
@@ -264,5 +271,17 @@ mod tests {
         let request = dump_request(RTM_GETNEIGH);
         assert_eq!(request.len(), 28);
         assert_eq!(u32_at(&request, 0), 28);
+    }
+
+    #[test]
+    fn a_refusal_carries_its_reason_and_nothing_else_is_one() {
+        let mut message = vec![20, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        message.extend_from_slice(&(-1i32).to_ne_bytes());
+        message[..4].copy_from_slice(&20u32.to_ne_bytes());
+        message[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        assert_eq!(refusal(&message), Some(1));
+        assert_eq!(refusal(&message[..19]), None);
+        message[16..].copy_from_slice(&i32::MIN.to_ne_bytes());
+        assert_eq!(refusal(&message), None);
     }
 }
