@@ -2,7 +2,7 @@
 //! `firstline-collector replay` and judged by ground truth; what an observation costs, and what a device takes of memory.
 //!
 //! The cost of judging is what is left of the replay's processor time when the same trace is replayed with every rule
-//! switched off: reading lines is not judging.
+//! switched off: reading lines and remembering values is not judging. Both figures are printed.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ use crate::workspace;
 
 /// After so many bytes of a trace the memory of the replay is looked at.
 const WATCH_EVERY: usize = 4 << 20;
+/// The small fleet that memory is compared with.
+const FEW: u32 = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -92,7 +94,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let each = |time: Duration| time.as_secs_f64() * 1e6 / observations as f64;
     rows.push(Row::at_most("judging one observation", each(cpu.saturating_sub(idle.cpu)), "us", 1.0));
     rows.push(Row::at_most("reading and judging one observation", each(cpu), "us", 5.0));
-    let state = (memory - idle.memory).max(0.0) / f64::from(args.devices);
+    // Two sizes of fleet tell a device's memory from the program's own; rules that are off still remember.
+    let few = replay(&program, Fleet { devices: FEW, faults: 0, ..fleet(args.from) }, None)?;
+    let more = f64::from(args.devices.saturating_sub(FEW).max(1));
+    let state = (memory - few.memory).max(0.0) / more;
     rows.push(Row::at_most("rule state of one device", state, "KiB", 8.0));
     report::print(&rows)
 }
