@@ -1,88 +1,127 @@
-//! `check`: this machine's health in plain words, worst first, without a collector.
+//! `check`: this machine's health in plain words, by domain, worst first, without a collector.
+//!
+//! All probes run side by side under one deadline, because a person waits. A probe that hangs is left behind and said to
+//! be late; the rest is judged without it. Where only the difference of two looks says something, two are taken.
 #![expect(clippy::print_stdout, reason = "the command's answer to the person who called it")]
 
+mod report;
+
 use crate::cli::{Cli, ReadArgs};
+use crate::collect::wall_clock;
 use crate::probe;
 use anyhow::Result;
-use firstline_agent_core::health::{Level, assess, worst};
-use firstline_agent_probes::PROBES;
-use serde_json::json;
+use firstline_agent_core::health::{Level, Reading, assess, worst};
+use firstline_agent_probes::isolate::{Isolated, Outcome, Run};
+use firstline_agent_probes::{Context, PROBES, ProbeEntry, process};
+use firstline_model::Observation;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// Probes that say nothing about health and take long.
 const LEFT_OUT: &[&str] = &["software"];
+/// Probes of which two looks are taken.
+const TWO_LOOKS: &[&str] = &["cpu", "disk_io", "process", "sensor"];
+/// Between two looks.
+const APART: Duration = Duration::from_millis(1500);
+/// The answer is there within 5 s; what is left after this is for judging and printing.
+const DEADLINE: Duration = Duration::from_millis(4500);
 
 pub(crate) fn command(cli: &Cli, args: &ReadArgs) -> Result<ExitCode> {
     let context = probe::context(cli, args.root.as_deref())?;
-    // Side by side, because the network probe waits for answers while the others only read files.
-    let runs: Vec<_> = PROBES
-        .iter()
-        .filter(|entry| !LEFT_OUT.contains(&entry.name))
-        .map(|entry| {
-            let context = context.clone();
-            (entry.name, std::thread::spawn(move || probe::run(entry, &context)))
-        })
-        .collect();
-    let mut observations = Vec::new();
-    let mut incomplete = Vec::new();
-    for (name, thread) in runs {
-        match thread.join() {
-            Ok((seen, None)) => observations.extend(seen),
-            Ok((_, Some(why))) => incomplete.push((name, why)),
-            Err(_) => incomplete.push((name, "panicked")),
-        }
-    }
-    let lines = assess(&observations);
-    let level = worst(&lines);
+    let seen = look(&entries(), &context, DEADLINE);
+    let reading = Reading { earlier: &seen.earlier, latest: &seen.latest, incomplete: &seen.incomplete };
+    let lines = assess(&reading);
     if args.json {
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|l| json!({"level": l.level.to_string(), "domain": l.domain, "text": l.text, "advice": l.advice}))
-            .collect();
-        let incomplete: Vec<_> =
-            incomplete.iter().map(|(name, why)| json!({"probe": name, "outcome": why})).collect();
-        println!("{}", json!({"health": level.to_string(), "lines": lines, "incomplete": incomplete}));
+        println!("{}", report::json(&lines));
     } else {
-        let colours = std::io::stdout().is_terminal();
-        println!("{}", headline(level));
-        for line in &lines {
-            let mark = mark(line.level, colours);
-            println!("{mark} {:<8} {}", line.domain, line.text);
-            if !line.advice.is_empty() {
-                println!("{:>12}{}", "-> ", line.advice);
-            }
-        }
-        for (name, why) in &incomplete {
-            println!(
-                "{} {:<8} The look at {name} did not complete ({why}).",
-                mark(Level::Unknown, colours),
-                "agent"
-            );
-        }
+        // https://no-color.org: set and not empty means no colours.
+        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        print!("{}", report::text(&lines, std::io::stdout().is_terminal() && !is_unwanted));
     }
-    Ok(match level {
-        Level::Healthy | Level::Unknown => ExitCode::SUCCESS,
+    Ok(match worst(&lines) {
+        Level::Healthy | Level::Note | Level::Unknown => ExitCode::SUCCESS,
         Level::Warning => ExitCode::from(1),
         Level::Problem => ExitCode::from(2),
     })
 }
 
-fn headline(level: Level) -> &'static str {
-    match level {
-        Level::Healthy => "This machine is healthy.",
-        Level::Unknown => "Nothing is wrong in what could be seen.",
-        Level::Warning => "This machine works, but something should be looked at.",
-        Level::Problem => "Something is wrong with this machine.",
-    }
+/// The probes that run, the busy programs as they are right now instead of over minutes.
+fn entries() -> Vec<ProbeEntry> {
+    let wanted = PROBES.iter().filter(|entry| !LEFT_OUT.contains(&entry.name));
+    wanted
+        .map(|entry| match entry.name {
+            "process" => ProbeEntry { name: "process", new: || Box::new(process::Process::right_now()) },
+            _ => *entry,
+        })
+        .collect()
 }
 
-fn mark(level: Level, colours: bool) -> String {
-    let (text, colour) = match level {
-        Level::Healthy => ("ok     ", "32"),
-        Level::Unknown => ("unknown", "90"),
-        Level::Warning => ("warning", "33"),
-        Level::Problem => ("PROBLEM", "31"),
-    };
-    if colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+/// What the probes saw.
+#[derive(Debug, Default)]
+struct Seen {
+    earlier: Vec<Observation>,
+    latest: Vec<Observation>,
+    incomplete: Vec<(&'static str, &'static str)>,
 }
+
+/// One probe's two looks: the first one only where two are taken.
+struct Looks {
+    at: usize,
+    first: Option<Run>,
+    last: Run,
+}
+
+fn look(entries: &[ProbeEntry], context: &Context, deadline: Duration) -> Seen {
+    let begin = Instant::now();
+    let (sender, results) = mpsc::channel();
+    let mut outcomes: Vec<Option<Looks>> = entries.iter().map(|_| None).collect();
+    for (at, entry) in entries.iter().enumerate() {
+        let (entry, context, sender) = (*entry, context.clone(), sender.clone());
+        // A thread that the system does not give is a probe without a result.
+        let _ = std::thread::Builder::new().name(format!("check-{}", entry.name)).spawn(move || {
+            // Nobody listens any more after the deadline.
+            let _ = sender.send(look_at(at, &entry, context));
+        });
+    }
+    drop(sender);
+    while let Some(left) = deadline.checked_sub(begin.elapsed()) {
+        let Ok(looks) = results.recv_timeout(left) else { break };
+        let at = looks.at;
+        outcomes[at] = Some(looks);
+    }
+    let mut seen = Seen::default();
+    // In the order of the registry, so that equal machines give equal answers.
+    for (entry, looks) in entries.iter().zip(outcomes) {
+        let Some(looks) = looks else {
+            seen.incomplete.push((entry.name, Outcome::TimedOut.as_str()));
+            continue;
+        };
+        if looks.last.outcome == Outcome::Completed {
+            seen.latest.extend(looks.last.observations);
+        } else {
+            seen.incomplete.push((entry.name, looks.last.outcome.as_str()));
+        }
+        seen.earlier.extend(looks.first.map(|run| run.observations).unwrap_or_default());
+    }
+    seen
+}
+
+fn look_at(at: usize, entry: &ProbeEntry, context: Context) -> Looks {
+    let mut probe = Isolated::new(entry);
+    // A captured machine stands still: a second look would see no difference.
+    if !TWO_LOOKS.contains(&entry.name) || !context.root.is_system() {
+        return Looks { at, first: None, last: probe.run(context) };
+    }
+    let first = probe.run(context.clone());
+    let begin = Instant::now();
+    while let Some(left) = APART.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+    let last = probe.run(Context { now: wall_clock(), ..context });
+    Looks { at, first: Some(first), last }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,26 @@ const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Processors that programs keep busy.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Process {
+    /// Averages over less are not reported.
+    shortest: Duration,
     before: Option<Look>,
     /// What the last report named: it is reported once more when it calms down, so that its end is seen.
     reported: BTreeSet<String>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { shortest: SHORTEST, before: None, reported: BTreeSet::new() }
+    }
+}
+
+impl Process {
+    /// For a person who waits: what is busy right now, from two looks a second or more apart.
+    pub fn right_now() -> Self {
+        Self { shortest: Duration::from_secs(1), ..Self::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -72,7 +87,7 @@ impl Probe for Process {
         if let Some(before) = self.before.replace(look)
             && let Some(now) = &self.before
         {
-            let busy = busy(&before, now);
+            let busy = busy(&before, now, self.shortest);
             self.reported = report(&busy, &self.reported, sink);
         }
     }
@@ -102,10 +117,10 @@ fn stat(line: &str) -> Option<(u64, Used)> {
 }
 
 /// Average processors by name between two looks; a program that runs several times is one.
-fn busy(before: &Look, now: &Look) -> BTreeMap<String, f64> {
+fn busy(before: &Look, now: &Look, shortest: Duration) -> BTreeMap<String, f64> {
     let mut busy: BTreeMap<String, f64> = BTreeMap::new();
     let window = if now.at < before.at { Duration::ZERO } else { now.at.since(before.at) };
-    if !(SHORTEST..=LONGEST).contains(&window) {
+    if !(shortest..=LONGEST).contains(&window) {
         return busy;
     }
     for (identity, used) in &now.processes {
@@ -154,14 +169,14 @@ mod tests {
     fn the_average_is_that_of_the_same_processes_only() {
         let before = look_of(0, &[(1, 5, "a", 100), (2, 6, "a", 0), (3, 7, "old", 9_000)]);
         let now = look_of(100, &[(1, 5, "a", 5_100), (2, 6, "a", 5_000), (3, 99, "new", 9_000)]);
-        assert_eq!(busy(&before, &now), BTreeMap::from([("a".to_owned(), 1.0)]));
+        assert_eq!(busy(&before, &now, SHORTEST), BTreeMap::from([("a".to_owned(), 1.0)]));
     }
 
     #[test]
     fn after_a_sleep_and_with_a_clock_set_back_nothing_is_said() {
         let before = look_of(10_000, &[(1, 5, "a", 0)]);
         for at in [0, 10_001, 20_000] {
-            assert!(busy(&before, &look_of(at, &[(1, 5, "a", 9_999)])).is_empty());
+            assert!(busy(&before, &look_of(at, &[(1, 5, "a", 9_999)]), SHORTEST).is_empty());
         }
     }
 
