@@ -69,12 +69,12 @@ fn f11_a_network_that_loses_a_third_is_slow_and_narrow_delays_and_loses_nothing(
     let mut agent = Agent::enrolled_at(&url).in_office(&office).probing(&["memory"], "").started();
     collector.wait_for_device(agent.device());
     agent.stop();
-    Backlog { records: 400, full_drives: 1 }.write(&agent.spool());
+    Backlog { records: 800, full_drives: 1 }.write(&agent.spool());
     office.is_bad(30, 64);
     agent.start();
     until("the backlog arrives over the bad network", seconds(180), || {
         delivered_exactly_once(&agent.spool(), &collector.database(), agent.device())
-            .is_ok_and(|records| records > 400)
+            .is_ok_and(|records| records > 800)
             .then_some(())
     });
     let lost = office.lost();
