@@ -174,6 +174,9 @@ pub(crate) struct ReplayArgs {
     /// A folder with your entries and overrides, laid over the built-in ones
     #[arg(long, value_name = "DIR")]
     pub knowledge: Option<PathBuf>,
+    /// Maintenance windows: a JSON array of what `POST /api/v1/maintenance` takes
+    #[arg(long, value_name = "FILE")]
+    pub maintenance: Option<PathBuf>,
     /// Print JSON, one object a line
     #[arg(long)]
     pub json: bool,

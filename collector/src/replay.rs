@@ -13,8 +13,9 @@ mod run;
 mod tests;
 
 use crate::cli::ReplayArgs;
-use crate::knowledge;
+use crate::{knowledge, maintenance};
 use anyhow::{Context, bail};
+use firstline_collector_core::quiet::Quiet;
 use firstline_model::deceptive::one_line;
 use output::Output;
 use run::Replay;
@@ -31,10 +32,14 @@ const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn command(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let rules = match knowledge::rules(args.knowledge.as_deref()) {
+    let mut rules = match knowledge::rules(args.knowledge.as_deref()) {
         Ok(rules) => rules.without_tests(),
         Err(problems) => bail!("{problems}"),
     };
+    rules.quiet = Quiet::standard();
+    if let Some(file) = &args.maintenance {
+        rules.quiet.windows = maintenance::read(file)?;
+    }
     let name = args.trace.display().to_string();
     let input: Box<dyn BufRead> = if name == "-" {
         Box::new(BufReader::with_capacity(1 << 20, io::stdin()))

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Raw records are kept this long.
 const KEEP_RECORDS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Why a breach made no ticket is told this long.
+const KEEP_SUPPRESSIONS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How often old records are deleted.
 const PRUNE: Duration = Duration::from_secs(600);
 /// Records deleted in one transaction, so that batches of agents get in between.
@@ -28,6 +30,9 @@ pub(crate) async fn follow(store: Arc<dyn Store>, clock: Clock, mut stop: watch:
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "old records are deleted"),
             Err(error) => tracing::warn!(error = %error, "old records cannot be deleted"),
+        }
+        if let Err(error) = store.prune_suppressions(clock().minus(KEEP_SUPPRESSIONS), AT_ONCE).await {
+            tracing::warn!(error = %error, "old suppressions cannot be deleted");
         }
     }
 }

@@ -14,9 +14,10 @@ use crate::knowledge::{self, Knowledge, Reload};
 use crate::telemetry::{self, Figures};
 use crate::trust::{self, Identities};
 use crate::web::{self, WebContext};
-use crate::{clock, expiry, private, retention, secret, site, writable};
+use crate::{clock, expiry, private, quiet_times, retention, secret, site, writable};
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use firstline_collector_core::quiet::Quiet;
 use firstline_collector_core::sla::Calendar;
 use firstline_collector_store::record::DeviceStatus;
 use firstline_collector_store::{Store, engines};
@@ -120,12 +121,12 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             let _ = changes.send(change);
         }
     };
-    let running = Arc::clone(&knowledge.running().set);
+    let running = knowledge.running().set.with_quiet(Quiet::standard());
     let clock = clock::system();
     let (ingest, worker) = worker::start(
         Arc::clone(&store),
         Arc::clone(&clock),
-        running,
+        Arc::new(running),
         Arc::clone(&registry),
         Arc::clone(&figures),
         Arc::new(tell),
@@ -153,6 +154,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         .max_decoding_message_size(64 << 10),
     )
     .into_axum_router();
+    quiet_times::load(&ingest).await?;
     let fleet_changes = changes.clone();
     let pages = pages(&store, &knowledge, &ingest, &figures, changes);
     let mut tasks = vec![
@@ -187,6 +189,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
             },
             stop.clone(),
         )),
+        tokio::spawn(quiet_times::follow(Arc::clone(&ingest), stop.clone())),
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
         tokio::spawn(writable::follow(Arc::clone(&store), Arc::clone(&figures), stop.clone())),
         tokio::spawn(clock::follow(data.to_owned(), stop.clone())),
@@ -333,7 +336,7 @@ fn follow_knowledge(
             match reload {
                 Some(Reload::Replaced { entries, overrides }) => {
                     tracing::info!(entries, overrides, "knowledge reloaded");
-                    ingest.set_knowledge(Arc::clone(&knowledge.running().set));
+                    ingest.set_knowledge(&knowledge.running().set);
                 }
                 Some(Reload::Refused(problems)) => {
                     for problem in problems {

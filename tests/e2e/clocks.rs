@@ -169,8 +169,11 @@ fn r20_tickets_of_machines_whose_clocks_jump_by_ten_years_are_those_of_right_clo
     assert_eq!(resolved["id"], clock["id"]);
     until("values are no longer marked", seconds(30), || {
         let device = collector.rest().get_json(&format!("/api/v1/devices/{}", agent.device()));
-        let is_marked =
-            |value: &Json| value["clock_suspect"] == true && value["component"]["kind"] == "filesystem";
+        let is_marked = |value: &Json| {
+            value["clock_suspect"] == true
+                && value["name"] == "system.filesystem.utilization"
+                && value["component"]["id"] == "/"
+        };
         (!device["latest"].as_array().unwrap().iter().any(is_marked)).then_some(())
     });
 }

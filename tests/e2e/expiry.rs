@@ -40,6 +40,10 @@ fn r6_an_authority_near_its_end_has_one_ticket_until_it_is_rotated() {
     assert_eq!(later["id"], first["id"]);
 
     assert!(collector.run(&["authority", "rotate", "--overlap", "1s"]).status.success());
+    // Who asks over REST believes the new one from here on, so it has to be shown.
+    collector.log().wait("only the new authority is in force", seconds(30), |line| {
+        (line.contains("authorities in force") && line.contains("trusted=1")).then_some(())
+    });
     let over = collector
         .ticket("collector.certificate", "is resolved", seconds(30), |ticket| ticket["state"] == "resolved");
     assert_eq!(over["id"], first["id"]);

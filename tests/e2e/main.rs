@@ -12,6 +12,7 @@ mod frames;
 mod hostile_collector;
 mod hostile_strings;
 mod identity;
+mod maintenance;
 mod operation;
 mod outages;
 mod overload;

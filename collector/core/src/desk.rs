@@ -72,6 +72,8 @@ pub struct Suppression {
     pub at: Timestamp,
     /// Why it did not: `hidden by net.gateway`.
     pub reason: String,
+    /// When it is looked at again, where that is known.
+    pub until: Option<Timestamp>,
 }
 
 /// Decides what becomes of the device's tickets.
@@ -106,6 +108,17 @@ pub fn expire(context: &DeskContext<'_>, request_ids: &[String]) -> DeskOutcome 
     desk.finish()
 }
 
+/// Brings tickets back whose snooze is over.
+pub fn end_snoozes(context: &DeskContext<'_>) -> DeskOutcome {
+    let mut desk = Desk { context, changed: BTreeMap::new(), outcome: DeskOutcome::default() };
+    for ticket in context.tickets {
+        if ticket.snoozed_until.is_some_and(|until| until <= context.now) {
+            desk.apply(ticket.clone(), TicketInput::SnoozeOver);
+        }
+    }
+    desk.finish()
+}
+
 struct Desk<'a> {
     context: &'a DeskContext<'a>,
     /// Tickets that are new or changed.
@@ -121,11 +134,14 @@ impl Desk<'_> {
         match &transition.kind {
             TransitionKind::Suppressed { reason } => {
                 if entry.is_some_and(|entry| entry.opens_ticket) {
+                    let finding = (transition.rule.clone(), transition.component.clone());
+                    let until = context.state.findings.get(&finding).and_then(|finding| finding.held_until);
                     self.outcome.suppressions.push(Suppression {
-                        rule: transition.rule.clone(),
-                        component: transition.component.clone(),
+                        rule: finding.0,
+                        component: finding.1,
                         at: transition.at,
                         reason: reason.clone(),
+                        until,
                     });
                     self.join_cause(&transition.rule, &transition.component);
                 }
@@ -134,6 +150,7 @@ impl Desk<'_> {
                 let Some(entry) = entry.filter(|entry| entry.opens_ticket) else { return };
                 match ticket {
                     Some(ticket) => {
+                        self.note_snoozed(&ticket, transition);
                         self.fired_again(ticket, entry, &Subject::of_transition(context, transition))
                     }
                     None => self.open(entry, &Subject::of_transition(context, transition), next_id()),
@@ -141,6 +158,7 @@ impl Desk<'_> {
             }
             TransitionKind::Escalated => {
                 let (Some(ticket), Some(entry)) = (ticket, entry) else { return };
+                self.note_snoozed(&ticket, transition);
                 let subject = Subject::of_transition(context, transition);
                 if ticket.state.is_open() {
                     let evidence = evidence::at_breach(context, entry, &subject);
@@ -156,6 +174,7 @@ impl Desk<'_> {
             }
             TransitionKind::Relapsed => {
                 let (Some(ticket), Some(entry)) = (ticket, entry) else { return };
+                self.note_snoozed(&ticket, transition);
                 if ticket.state.is_open() {
                     self.apply(ticket, TicketInput::FindingRelapsed);
                 } else {
@@ -183,6 +202,19 @@ impl Desk<'_> {
                 self.apply(ticket, TicketInput::FindingCleared { value, verified });
             }
             TransitionKind::Pending | TransitionKind::Lapsed | TransitionKind::Unsuppressed => {}
+        }
+    }
+
+    /// A breach whose ticket sleeps wakes nobody.
+    fn note_snoozed(&mut self, ticket: &Ticket, transition: &Transition) {
+        if let Some(until) = ticket.snoozed_until {
+            self.outcome.suppressions.push(Suppression {
+                rule: transition.rule.clone(),
+                component: transition.component.clone(),
+                at: transition.at,
+                reason: format!("snoozed: {}", ticket.key()),
+                until: Some(until),
+            });
         }
     }
 

@@ -9,6 +9,7 @@ use crate::desk::{self, DeskContext, DeskOutcome};
 use crate::evaluate::{self, Transition};
 use crate::finding::{DeviceState, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeSet};
+use crate::quiet::{Cause, settle};
 use crate::sla::Calendar;
 use crate::ticket::{self, Change, REOPEN_WITHIN, Ticket, TicketInput, TimelineEntry};
 use firstline_model::{Body, Component, DiagnosticReport, Observation, RuleCode, TicketId, Timestamp, Value};
@@ -106,9 +107,10 @@ impl KnownDevice {
         evaluate::next_deadline(knowledge, &self.traits, &self.state)
     }
 
-    /// When the first unanswered test is given up, by the collector's clock.
+    /// When the first unanswered test is given up or the first snoozed ticket comes back, by the collector's clock.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.waiting_tests().map(|(_, asked_at)| asked_at.plus(TEST_LIMIT)).min()
+        let tests = self.waiting_tests().map(|(_, asked_at)| asked_at.plus(TEST_LIMIT));
+        tests.chain(self.tickets.iter().filter_map(|ticket| ticket.snoozed_until)).min()
     }
 
     /// Turns news into tickets at `now`, the collector's clock, and gives up tests that nobody answered. A ticket's
@@ -131,6 +133,8 @@ impl KnownDevice {
         let outcome =
             desk::decide(&self.context(knowledge, now, &changes), &news.transitions, &news.reports, next_id);
         self.accept(outcome, &mut decided.outcome);
+        let awake = desk::end_snoozes(&self.context(knowledge, now, &[]));
+        self.accept(awake, &mut decided.outcome);
         if !expired.is_empty() {
             let outcome = desk::expire(&self.context(knowledge, now, &[]), &expired);
             self.accept(outcome, &mut decided.outcome);
@@ -271,6 +275,10 @@ impl KnownDevice {
                 }
                 (before, value) => {
                     note_change(name, before.as_deref(), value, &mut changes);
+                    let is_other = before.is_some_and(|before| before != value);
+                    if let Some(cause) = Cause::of_fact(name).filter(|_| is_other) {
+                        settle::begin(&mut self.state, cause, at);
+                    }
                     known.insert(name.clone(), value.clone());
                 }
             }
@@ -306,6 +314,7 @@ fn note_change(name: &str, before: Option<&Value>, after: &Value, changes: &mut 
 mod tests {
     use super::*;
     use crate::fixture::{at, device, observed_facts, space, used};
+    use crate::ticket::TicketState;
 
     fn known() -> KnownDevice {
         let facts = Value::map::<&'static str>([]);
@@ -327,6 +336,53 @@ mod tests {
         let changes: Vec<&str> =
             decided.outcome.tickets[0].changes.iter().map(|change| change.what.as_str()).collect();
         assert_eq!(changes, ["e1000e changed from 3.1 to 3.2"]);
+    }
+
+    #[test]
+    fn a_snoozed_ticket_wakes_nobody_until_its_moment_and_comes_back_by_itself() {
+        let knowledge = KnowledgeSet::new([space(0, 60)], Vec::new());
+        let mut known = known();
+        let play = |known: &mut KnownDevice, t: i64, value: f64| {
+            let mut news = News::default();
+            known.observe(&knowledge, &used(t, value), &mut news);
+            known.decide(&knowledge, at(t), &news, &mut || TicketId(1)).outcome
+        };
+        play(&mut known, 0, 0.95);
+        let by = ticket::Actor::Person("eve".to_owned());
+        let input = TicketInput::Snooze { by, until: at(3600) };
+        let calendar = Calendar { utc_offset_minutes: 0 };
+        known.tickets[0] = ticket::apply(known.tickets[0].clone(), input, calendar, at(60)).unwrap().0;
+        assert_eq!((known.tickets[0].state, known.next_expiry()), (TicketState::OnHold, Some(at(3600))));
+        // It gets worse: recorded with its reason, and the ticket sleeps on.
+        let worse = play(&mut known, 120, 0.99);
+        assert_eq!(worse.suppressions[0].reason, "snoozed: INC-000001");
+        assert_eq!(worse.suppressions[0].until, Some(at(3600)));
+        assert_eq!(known.tickets[0].state, TicketState::OnHold);
+        play(&mut known, 3599, 0.99);
+        assert_eq!(known.tickets[0].state, TicketState::OnHold);
+        let woken = known.decide(&knowledge, at(3600), &News::default(), &mut || TicketId(2)).outcome;
+        assert_eq!(woken.tickets.len(), 1);
+        assert_eq!((known.tickets[0].state, known.tickets[0].snoozed_until), (TicketState::New, None));
+        assert_eq!(known.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_snoozed_ticket_whose_fault_is_over_is_resolved_in_its_sleep() {
+        let knowledge = KnowledgeSet::new([space(0, 0)], Vec::new());
+        let mut known = known();
+        for (t, value) in [(0, 0.95), (60, 0.1)] {
+            let mut news = News::default();
+            known.observe(&knowledge, &used(t, value), &mut news);
+            known.decide(&knowledge, at(t), &news, &mut || TicketId(1));
+            if t == 0 {
+                let by = ticket::Actor::Person("eve".to_owned());
+                let input = TicketInput::Snooze { by, until: at(3600) };
+                let calendar = Calendar { utc_offset_minutes: 0 };
+                known.tickets[0] =
+                    ticket::apply(known.tickets[0].clone(), input, calendar, at(30)).unwrap().0;
+            }
+        }
+        assert_eq!((known.tickets[0].state, known.tickets[0].snoozed_until), (TicketState::Resolved, None));
     }
 
     #[test]

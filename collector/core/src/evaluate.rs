@@ -28,6 +28,7 @@
 mod condition;
 mod expected;
 mod hidden;
+mod hide;
 mod ingest;
 mod judge;
 mod overdue;

@@ -96,7 +96,9 @@ fn remembered(entry: &KnowledgeEntry, ticket: &Ticket) -> Option<Finding> {
         threshold: None,
         metric: semconv::COLLECTOR_CERTIFICATE_TIME_TO_EXPIRY.to_owned(),
         suppressed: None,
+        held_until: None,
         episodes: 1,
         standing: Standing::Own,
+        recent_fires: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! What a rule asserts of one component, and what is remembered of a device to decide it.
 
+use crate::quiet::Cause;
 use firstline_model::{Attributes, Component, Presence, RuleCode, Severity, TicketId, Timestamp, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,10 +63,14 @@ pub struct Finding {
     pub metric: String,
     /// Why the finding makes no ticket, when it does not: `hidden by net.gateway`.
     pub suppressed: Option<String>,
+    /// When that is looked at again, where it ends by the calendar.
+    pub held_until: Option<Timestamp>,
     /// How many episodes there have been.
     pub episodes: u32,
     /// How it stands to the same fault on other devices.
     pub standing: Standing,
+    /// When the newest of them began to fire, oldest first.
+    pub recent_fires: Vec<Timestamp>,
 }
 
 /// What a finding's `suppressed` begins with when another rule's finding explains it.
@@ -213,6 +218,8 @@ pub struct DeviceState {
     /// When each finding that is not over was judged last: nothing becomes due before that. Not stored, because after a
     /// start looking once too often costs nothing.
     pub judged: BTreeMap<(RuleCode, Component), Timestamp>,
+    /// Until when it is given time to settle, and after what.
+    pub settling: Option<(Timestamp, Cause)>,
 }
 
 impl DeviceState {

@@ -156,6 +156,8 @@ pub(crate) fn finding(rule: &str, on: &str, since: i64) -> Finding {
         threshold: None,
         metric: String::new(),
         suppressed: None,
+        held_until: None,
+        recent_fires: Vec::new(),
         episodes: 1,
         standing: Standing::Own,
     }

@@ -9,6 +9,7 @@ mod index;
 
 pub(crate) use index::{KnowledgeIndex, MetricUse};
 
+use crate::quiet::Quiet;
 use firstline_model::{Component, ComponentKind, DeviceId, Observation, RuleCode, Severity, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct KnowledgeSet {
     pub entries: BTreeMap<RuleCode, KnowledgeEntry>,
     /// Overrides that hold only for some devices, in the order in which they apply.
     pub scoped: Vec<ScopedOverride>,
+    /// What keeps breaches from becoming tickets.
+    pub quiet: Quiet,
     index: KnowledgeIndex,
 }
 
@@ -440,7 +443,7 @@ impl KnowledgeSet {
         let entries: BTreeMap<RuleCode, KnowledgeEntry> =
             entries.into_iter().map(|entry| (entry.code.clone(), entry)).collect();
         let index = KnowledgeIndex::new(entries.values().chain(scoped.iter().map(|o| &o.entry)));
-        Self { entries, scoped, index }
+        Self { entries, scoped, index, quiet: Quiet::default() }
     }
 
     /// The same set for a world in which no device answers tests, such as a recording: nothing waits for them.
@@ -451,6 +454,12 @@ impl KnowledgeSet {
             entry.tests.clear();
         });
         set
+    }
+
+    /// The same rules with other times at which breaches make no tickets.
+    #[must_use]
+    pub fn with_quiet(&self, quiet: Quiet) -> Self {
+        Self { quiet, ..self.clone() }
     }
 
     pub(crate) fn index(&self) -> &KnowledgeIndex {

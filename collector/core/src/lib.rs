@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod knowledge;
 pub mod lineage;
 pub mod present;
+pub mod quiet;
 pub mod server_time;
 pub mod sla;
 pub mod ticket;

@@ -4,7 +4,7 @@ mod apply;
 mod open;
 mod refused;
 
-pub use apply::{Applied, REOPEN_WITHIN, TicketInput, apply};
+pub use apply::{Applied, LONGEST_SNOOZE, REOPEN_WITHIN, TicketInput, apply};
 pub use open::{Opening, open};
 pub use refused::Refused;
 
@@ -53,6 +53,8 @@ pub enum OnHoldReason {
     AwaitingProblem,
     /// A supplier.
     AwaitingVendor,
+    /// A moment: see [`Ticket::snoozed_until`].
+    Snoozed,
 }
 
 /// P1 (highest) to P5.
@@ -70,6 +72,8 @@ pub struct Ticket {
     pub state: TicketState,
     /// What it waits for, when on hold.
     pub on_hold: Option<OnHoldReason>,
+    /// When it comes back by itself, when it waits for a moment.
+    pub snoozed_until: Option<Timestamp>,
     /// The device; none for a shared cause.
     pub device: Option<DeviceId>,
     /// The rule that opened it; none for a request.
@@ -280,6 +284,7 @@ texts!(OnHoldReason {
     AwaitingChange = "awaiting_change",
     AwaitingProblem = "awaiting_problem",
     AwaitingVendor = "awaiting_vendor",
+    Snoozed = "snoozed",
 });
 
 impl TicketState {

@@ -227,6 +227,11 @@ impl Live {
         draft.state_changed |= draft.news.transitions.len() > before;
     }
 
+    /// Whether a breach is held back.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.known.state.findings.values().any(|finding| finding.suppressed.is_some())
+    }
+
     /// When time passing means something next, by the collector's clock.
     pub(crate) fn deadline(&self, knowledge: &KnowledgeSet) -> Option<Timestamp> {
         let findings = self.known.next_deadline(knowledge);
@@ -245,10 +250,11 @@ impl Live {
     ) {
         let news = std::mem::take(&mut draft.news);
         let Decided { outcome, expired_requests } = self.known.decide(knowledge, now, &news, next_id);
-        let DeskOutcome { tickets, timeline, effects, suppressions: _ } = outcome;
+        let DeskOutcome { tickets, timeline, effects, suppressions } = outcome;
         draft.plan.tickets.extend(tickets);
         draft.plan.timeline.extend(timeline);
         draft.plan.effects.extend(effects);
+        draft.plan.suppressions.extend(suppressions);
         draft.plan.finished_requests.extend(expired_requests);
     }
 

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::telemetry::Figures;
 use firstline_collector_core::fleet::Act;
 use firstline_collector_core::knowledge::KnowledgeSet;
+use firstline_collector_core::quiet::{Quiet, Window};
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan, SharedPlan};
 use firstline_collector_store::record::DeviceStatus;
@@ -63,6 +64,8 @@ pub(crate) enum Work {
     Marks { device: DeviceId, reply: oneshot::Sender<Option<Vec<(Epoch, SequenceNumber)>>> },
     /// Something that the collector itself observes of a device.
     Observe { device: DeviceId, observation: Observation },
+    /// What keeps breaches from becoming tickets has changed: look at all that is held back.
+    LookAgain,
     /// Somebody changed the device or its tickets outside of this worker: read it again.
     Forget { device: DeviceId },
 }
@@ -143,9 +146,20 @@ impl Ingest {
         (knowledge, self.revision.load(Ordering::Acquire))
     }
 
+    /// Puts other maintenance windows into force. Agents need not know.
+    pub(crate) fn set_windows(&self, windows: Vec<Window>) {
+        let mut running = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
+        *running = Arc::new(running.with_quiet(Quiet { windows, ..running.quiet.clone() }));
+        drop(running);
+        // A full queue means that what waits is judged by the new ones soon.
+        let _ = self.work.try_send(Work::LookAgain);
+    }
+
     /// Puts other rules into force and tells every agent.
-    pub(crate) fn set_knowledge(&self, knowledge: Arc<KnowledgeSet>) {
-        *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = knowledge;
+    pub(crate) fn set_knowledge(&self, knowledge: &KnowledgeSet) {
+        let mut running = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
+        *running = Arc::new(knowledge.with_quiet(running.quiet.clone()));
+        drop(running);
         self.revision.fetch_add(1, Ordering::AcqRel);
         self.registry.tell_all(&Notice::Policy);
     }
@@ -280,6 +294,11 @@ impl Worker {
                     let marks = self.load(&device).await.map(|live| live.marks.clone());
                     // A session that ended meanwhile does not need the answer.
                     let _ = reply.send(marks);
+                }
+                Work::LookAgain => {
+                    for (device, _) in self.live.iter().filter(|(_, live)| live.holds_back()) {
+                        todo.entry(device.clone()).or_default().time = true;
+                    }
                 }
                 Work::Forget { device } => {
                     self.live.remove(&device);

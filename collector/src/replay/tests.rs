@@ -3,7 +3,8 @@
 use super::line::Reader;
 use super::output::Output;
 use super::run::Replay;
-use crate::knowledge;
+use crate::{knowledge, maintenance};
+use firstline_collector_core::quiet::Quiet;
 use serde_json::{Value, json};
 
 /// 2026-01-05T08:00:00Z, a Monday.
@@ -29,18 +30,22 @@ impl Trace {
         self.line(0, device, json!({ "facts": facts }));
     }
 
-    fn play(mut self) -> Vec<Value> {
+    fn play(self) -> Vec<Value> {
+        self.play_with(&Quiet::default())
+    }
+
+    fn play_with(mut self, quiet: &Quiet) -> Vec<Value> {
         self.0.sort_by_key(|(at, _)| *at);
         let lines: Vec<String> = self.0.iter().map(|(_, line)| line.to_string()).collect();
-        let first = play(&lines);
-        assert_eq!(first, play(&lines), "the same trace must say the same");
+        let first = play(&lines, quiet);
+        assert_eq!(first, play(&lines, quiet), "the same trace must say the same");
         let text = String::from_utf8(first).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-fn play(lines: &[String]) -> Vec<u8> {
-    let rules = knowledge::rules(None).unwrap().without_tests();
+fn play(lines: &[String], quiet: &Quiet) -> Vec<u8> {
+    let rules = knowledge::rules(None).unwrap().without_tests().with_quiet(quiet.clone());
     let mut out = Vec::new();
     let mut replay = Replay::new(&rules, Output::new(&mut out, true));
     let reader = Reader::new();
@@ -54,6 +59,30 @@ fn play(lines: &[String]) -> Vec<u8> {
 
 fn with<'a>(lines: &'a [Value], key: &str, value: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line[key] == *value).collect()
+}
+
+#[test]
+fn a_breach_within_a_window_is_a_line_with_its_reason_and_a_ticket_when_the_window_is_over() {
+    let mut trace = Trace::default();
+    for at in (0..7200).step_by(60) {
+        trace.sample(at, "pc-017", "filesystem/C:", "system.filesystem.utilization", 0.97);
+    }
+    let window = json!({"name": "night", "rules": ["fs."],
+        "once": {"from": "2026-01-05T08:00:00Z", "until": "2026-01-05T09:00:00Z"}});
+    let window: maintenance::Definition = serde_json::from_value(window).unwrap();
+    let quiet = Quiet { windows: vec![window.window(1).unwrap()], ..Quiet::standard() };
+    let lines = trace.play_with(&quiet);
+    let held = with(&lines, "suppressed", "maintenance: night");
+    assert_eq!(held.len(), 1, "{lines:#?}");
+    let expected = [("device", "pc-017"), ("rule", "fs.space"), ("component", "filesystem/C:")];
+    for (key, value) in expected {
+        assert_eq!(held[0][key], value);
+    }
+    assert!(held[0]["t"].as_str().unwrap() < "2026-01-05T09:00:00Z");
+    let opened = with(&lines, "transition", "opened");
+    assert_eq!(opened.len(), 1);
+    let at = opened[0]["t"].as_str().unwrap();
+    assert!(("2026-01-05T09:00:00Z".."2026-01-05T09:05:01Z").contains(&at), "{at}");
 }
 
 const GATEWAY: &str = "endpoint.network.gateway.reachable";

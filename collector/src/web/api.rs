@@ -8,8 +8,10 @@ mod events;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod findings;
 mod knowledge;
+mod maintenance;
 mod reply;
 mod shapes;
+mod suppressions;
 mod ticket_shape;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod tickets;
@@ -60,7 +62,9 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(devices::one))
         .routes(routes!(devices::run_diagnostic))
         .routes(routes!(findings::list))
-        .routes(routes!(findings::suppressions))
+        .routes(routes!(suppressions::list))
+        .routes(routes!(maintenance::list, maintenance::add))
+        .routes(routes!(maintenance::remove))
         .routes(routes!(tickets::list))
         .routes(routes!(tickets::one, change::change))
         .routes(routes!(tickets::timeline))

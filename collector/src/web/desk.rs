@@ -91,6 +91,7 @@ fn name(input: &TicketInput) -> &'static str {
         TicketInput::Assign { .. } => "assign",
         TicketInput::Start { .. } => "start",
         TicketInput::Hold { .. } => "hold",
+        TicketInput::Snooze { .. } => "snooze",
         TicketInput::Resume { .. } => "resume",
         TicketInput::Resolve { .. } => "resolve",
         TicketInput::Reopen { .. } => "reopen",
@@ -101,6 +102,7 @@ fn name(input: &TicketInput) -> &'static str {
         TicketInput::FindingFired { .. }
         | TicketInput::FindingEscalated { .. }
         | TicketInput::FindingRecovering
+        | TicketInput::SnoozeOver
         | TicketInput::FindingRelapsed
         | TicketInput::FindingCleared { .. }
         | TicketInput::TestFinished(_)

@@ -5,5 +5,6 @@ mod desk;
 mod hostile;
 mod interface;
 mod lists;
+mod maintenance;
 mod sign_in;
 mod support;

@@ -9,6 +9,7 @@ pub mod engines;
 mod error;
 pub mod identity;
 pub mod plan;
+pub mod quiet;
 pub mod record;
 mod row;
 pub mod sabotage;

@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::record::{AuditEntry, LatestValue};
+use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Effect, Ticket, TimelineEntry};
@@ -54,6 +55,8 @@ pub struct DevicePlan {
     pub state: Option<DeviceState>,
     /// Findings that changed.
     pub findings: Vec<Finding>,
+    /// Breaches that made no ticket.
+    pub suppressions: Vec<Suppression>,
     /// Newest values for the device's page.
     pub latest: Vec<LatestValue>,
     /// Tickets that are new (version 1) or changed (the stored version must be one less, else a conflict).
@@ -111,6 +114,7 @@ impl DevicePlan {
             marks: Vec::new(),
             state: None,
             findings: Vec::new(),
+            suppressions: Vec::new(),
             latest: Vec::new(),
             tickets: Vec::new(),
             timeline: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::StoreError;
 use crate::identity::{DeviceIdentity, NextCertificate};
 use crate::plan::CommitPlan;
+use crate::quiet::{MaintenanceWindow, SuppressedBreach, SuppressionFilter};
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceFilter, DeviceFinding, DeviceSnapshot, DeviceStatus, EnrollOutcome,
     EnrollmentToken, LatestValue, Page, PageOf, PendingDiagnostic, Recovered, Session, Settled, TicketFilter,
@@ -90,7 +91,7 @@ pub trait Ingest: Send + Sync {
     async fn commit(&self, plan: CommitPlan) -> Result<(), StoreError>;
     /// Reserves `count` ticket numbers that no other process will get; returns the first.
     async fn reserve_tickets(&self, count: u64) -> Result<TicketId, StoreError>;
-    /// Devices that have findings in motion (pending or clearing), so that their timers run after a restart.
+    /// Devices that have findings in motion (pending, clearing, or held back until a moment), so that their timers run after a restart.
     async fn devices_in_motion(&self) -> Result<Vec<DeviceId>, StoreError>;
     /// Tests asked of a device that are not finished, oldest first.
     async fn pending_diagnostics(&self, id: &DeviceId) -> Result<Vec<PendingDiagnostic>, StoreError>;
@@ -145,6 +146,25 @@ pub trait Desk: Send + Sync {
     ) -> Result<Vec<DeviceFinding>, StoreError>;
     /// Figures.
     async fn totals(&self) -> Result<Totals, StoreError>;
+}
+
+/// What keeps breaches from becoming tickets.
+#[async_trait]
+pub trait Quiet: Send + Sync {
+    /// Keeps a window and an audit line about it; returns its number. Numbers are not used again.
+    async fn add_window(&self, window: &MaintenanceWindow, audit: &AuditEntry) -> Result<u64, StoreError>;
+    /// All windows, oldest first.
+    async fn windows(&self) -> Result<Vec<MaintenanceWindow>, StoreError>;
+    /// Removes a window, with an audit line; `false` when there is none.
+    async fn remove_window(&self, id: u64, audit: &AuditEntry) -> Result<bool, StoreError>;
+    /// Breaches that made no ticket, newest first.
+    async fn suppressions(
+        &self,
+        filter: &SuppressionFilter,
+        page: &Page,
+    ) -> Result<PageOf<SuppressedBreach>, StoreError>;
+    /// Forgets breaches before `before`; at most `limit` at once; returns how many.
+    async fn prune_suppressions(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// People and what they carry.
@@ -202,6 +222,6 @@ pub trait Recovery: Send + Sync {
 }
 
 /// An engine that keeps everything.
-pub trait Store: Devices + Enrollment + Identities + Ingest + Desk + People + Recovery {}
+pub trait Store: Devices + Enrollment + Identities + Ingest + Desk + Quiet + People + Recovery {}
 
-impl<T: Devices + Enrollment + Identities + Ingest + Desk + People + Recovery> Store for T {}
+impl<T: Devices + Enrollment + Identities + Ingest + Desk + Quiet + People + Recovery> Store for T {}

@@ -114,6 +114,7 @@ fn ticket(device: &DeviceId) -> Ticket {
         kind: TicketKind::Incident,
         state: TicketState::New,
         on_hold: None,
+        snoozed_until: None,
         device: Some(device.clone()),
         rule: Some(RuleCode::new("fs.space").expect("a code")),
         component: Component::new(ComponentKind::Filesystem, "/home").ok(),

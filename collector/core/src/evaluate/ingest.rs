@@ -4,6 +4,7 @@
 
 use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
 use crate::knowledge::{KnowledgeIndex, MetricUse};
+use crate::quiet::{Cause, settle};
 use firstline_model::{Attributes, Component, Presence, Timestamp, Value, semconv};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestam
         state.away = state.away.saturating_add(at.since(since));
         if presence.is_powered_on() {
             state.quiet_until = Some(at.plus(QUIET));
+            if let Some(cause) = Cause::of_return(before) {
+                settle::begin(state, cause, at);
+            }
         }
     }
     state.presence = Some(presence);

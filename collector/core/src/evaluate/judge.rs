@@ -1,10 +1,10 @@
-//! The life of one finding: pending, firing, clearing, cleared; and what hides it.
+//! The life of one finding: pending, firing, clearing, cleared.
 
 use super::condition::{Decider, Moment, Truth, Verdict, all, evaluate, negate};
-use super::hidden::hidden_by;
 use super::{Transition, TransitionKind, transition};
 use crate::finding::{DeviceState, Finding, Phase, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
+use crate::quiet;
 use firstline_model::{Attributes, Component, RuleCode, Timestamp};
 use std::time::Duration;
 
@@ -241,6 +241,7 @@ impl Judge<'_> {
             finding.fired_at = None;
             finding.cleared_at = None;
             finding.suppressed = None;
+            finding.held_until = None;
             finding.severity = entry.detection.levels[worst].severity;
             let attributes = decide(finding, &verdicts[worst]);
             if reached.is_none() {
@@ -253,6 +254,7 @@ impl Judge<'_> {
         finding.fired_at = Some(at);
         finding.clear_since = None;
         finding.episodes = finding.episodes.saturating_add(1);
+        quiet::flapping::note(&mut finding.recent_fires, at);
         let attributes = decide(finding, &verdicts[level]);
         self.fire_or_hide(entry, state, finding, &attributes, at);
     }
@@ -279,8 +281,10 @@ impl Judge<'_> {
             let attributes = decide(finding, &verdicts[level]);
             self.tell(finding, TransitionKind::Escalated, at, &attributes);
         }
+        let powered = state.powered(at);
+        let is_true = verdicts.iter().any(|v| v.truth == Truth::True && v.fresh_until >= powered);
         if entry.detection.latched {
-            return self.recheck(entry, state, finding, at);
+            return self.recheck(entry, state, finding, is_true, at);
         }
         match recovery.truth {
             Truth::Unknown => {}
@@ -313,24 +317,7 @@ impl Judge<'_> {
                 }
             }
         }
-        self.recheck(entry, state, finding, at);
-    }
-
-    /// A hidden finding fires when nothing hides it any more, unless it recovers already.
-    fn recheck(&mut self, entry: &KnowledgeEntry, state: &DeviceState, finding: &mut Finding, at: Timestamp) {
-        if finding.suppressed.is_none() || finding.phase != Phase::Firing {
-            return;
-        }
-        match hidden_by(self.knowledge, self.device, entry, state, finding, at) {
-            Some(reason) => finding.suppressed = Some(reason),
-            None => {
-                finding.suppressed = None;
-                finding.fired_at = Some(at);
-                let attributes = deciding_attributes(state, finding);
-                self.out.push(transition(finding, TransitionKind::Unsuppressed, at, &attributes));
-                self.out.push(transition(finding, TransitionKind::Fired, at, &attributes));
-            }
-        }
+        self.recheck(entry, state, finding, is_true, at);
     }
 
     /// Tells of a firing finding that it fires, or what hides it now.
@@ -365,22 +352,6 @@ impl Judge<'_> {
             told.at = fired_at;
         }
         state.findings.insert(key, finding);
-    }
-
-    fn fire_or_hide(
-        &mut self,
-        entry: &KnowledgeEntry,
-        state: &DeviceState,
-        finding: &mut Finding,
-        attributes: &Attributes,
-        at: Timestamp,
-    ) {
-        finding.suppressed = hidden_by(self.knowledge, self.device, entry, state, finding, at);
-        let kind = match &finding.suppressed {
-            Some(reason) => TransitionKind::Suppressed { reason: reason.clone() },
-            None => TransitionKind::Fired,
-        };
-        self.out.push(transition(finding, kind, at, attributes));
     }
 
     /// Reports a change, unless the finding is hidden.
@@ -434,7 +405,8 @@ pub(crate) fn deadline(
         (Phase::Pending | Phase::Firing | Phase::Clearing | Phase::Cleared, _, _) => None,
     };
     let by_itself = window_end(entry, finding, moment, &verdicts, &recovery);
-    holds.chain(clearing).chain(by_itself).min()
+    let held = finding.held_until.filter(|_| finding.phase == Phase::Firing);
+    holds.chain(clearing).chain(by_itself).chain(held).min()
 }
 
 /// When a window that runs out changes the finding although nothing is observed.
@@ -540,8 +512,10 @@ fn new_finding(entry: &KnowledgeEntry, component: &Component, at: Timestamp) -> 
         threshold: None,
         metric: String::new(),
         suppressed: None,
+        held_until: None,
         episodes: 0,
         standing: Standing::Own,
+        recent_fires: Vec::new(),
     }
 }
 
@@ -557,7 +531,7 @@ fn decide(finding: &mut Finding, verdict: &Verdict) -> Attributes {
 }
 
 /// The attributes of the newest sample of the metric that decided.
-fn deciding_attributes(state: &DeviceState, finding: &Finding) -> Attributes {
+pub(super) fn deciding_attributes(state: &DeviceState, finding: &Finding) -> Attributes {
     let newest = state
         .samples
         .iter()

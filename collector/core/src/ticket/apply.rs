@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A fault that returns within this time of being resolved reopens its ticket; later it is a new one.
 pub const REOPEN_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A ticket cannot be snoozed for longer.
+pub const LONGEST_SNOOZE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Evidence of an incident that escalates and returns for months stays readable.
 const MAX_EVIDENCE: usize = 200;
 
@@ -76,6 +78,15 @@ pub enum TicketInput {
         /// For what.
         reason: OnHoldReason,
     },
+    /// It has to wait until a moment, and nobody is to be told of it until then.
+    Snooze {
+        /// Who says so.
+        by: Actor,
+        /// Until when, at most [`LONGEST_SNOOZE`] from now.
+        until: Timestamp,
+    },
+    /// The moment that it was to wait for has come.
+    SnoozeOver,
     /// It does not wait any more.
     Resume {
         /// Who says so.
@@ -193,6 +204,11 @@ impl Step<'_> {
             TicketInput::Assign { by, assignee, group } => self.assign(by, assignee, group),
             TicketInput::Start { by } => self.start(by),
             TicketInput::Hold { by, reason } => self.hold(by, reason),
+            TicketInput::Snooze { by, until } => self.snooze(by, until),
+            TicketInput::SnoozeOver => {
+                let is_over = self.ticket.snoozed_until.is_some_and(|until| until <= self.now);
+                if is_over { self.resume(Actor::Firstline) } else { Ok(()) }
+            }
             TicketInput::Resume { by } => self.resume(by),
             TicketInput::Resolve { by, resolution } => self.resolve_by(by, &resolution),
             TicketInput::Reopen { by, reason } => self.reopen_by(by, &reason),
@@ -376,6 +392,9 @@ impl Step<'_> {
     }
 
     fn hold(&mut self, by: Actor, reason: OnHoldReason) -> Result<(), Refused> {
+        if reason == OnHoldReason::Snoozed {
+            return Err(self.refuse("say until when it is snoozed"));
+        }
         match self.ticket.state {
             TicketState::New | TicketState::Assigned | TicketState::InProgress => {
                 self.ticket.pauses.push(Pause { from: self.now, until: None });
@@ -390,7 +409,28 @@ impl Step<'_> {
         }
         self.ticket.state = TicketState::OnHold;
         self.ticket.on_hold = Some(reason);
+        self.ticket.snoozed_until = None;
         self.line(by, "state", format!("On hold: {}", reason.as_str().replace('_', " ")));
+        Ok(())
+    }
+
+    fn snooze(&mut self, by: Actor, until: Timestamp) -> Result<(), Refused> {
+        if until <= self.now || until.since(self.now) > LONGEST_SNOOZE {
+            return Err(self.refuse("snooze it until a moment within the next 90 days"));
+        }
+        match self.ticket.state {
+            TicketState::New | TicketState::Assigned | TicketState::InProgress => {
+                self.ticket.pauses.push(Pause { from: self.now, until: None });
+            }
+            TicketState::OnHold => {}
+            TicketState::Resolved | TicketState::Closed | TicketState::Cancelled => {
+                return Err(self.refuse("only open tickets can be snoozed"));
+            }
+        }
+        self.ticket.state = TicketState::OnHold;
+        self.ticket.on_hold = Some(OnHoldReason::Snoozed);
+        self.ticket.snoozed_until = Some(until);
+        self.line(by, "state", format!("Snoozed until {until}"));
         Ok(())
     }
 
@@ -524,6 +564,7 @@ impl Step<'_> {
 
     fn end_pause(&mut self) {
         self.ticket.on_hold = None;
+        self.ticket.snoozed_until = None;
         if let Some(pause) = self.ticket.pauses.last_mut()
             && pause.until.is_none()
         {

@@ -64,6 +64,7 @@ pub fn open(
         kind: opening.kind,
         state: TicketState::New,
         on_hold: None,
+        snoozed_until: None,
         device: opening.device,
         rule: opening.rule,
         component: opening.component,

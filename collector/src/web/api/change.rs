@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use firstline_collector_core::ticket::{OnHoldReason, Ticket, TicketInput, TicketState};
+use firstline_model::Timestamp;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -42,6 +43,9 @@ pub(super) struct TicketChange {
     /// Why it is cancelled or reopened.
     #[serde(default)]
     reason: Option<String>,
+    /// Puts it to sleep until this moment (RFC 3339), at most 90 days from now; it comes back by itself.
+    #[serde(default)]
+    snooze_until: Option<String>,
     /// A note for the timeline.
     #[serde(default)]
     note: Option<String>,
@@ -96,11 +100,23 @@ async fn inputs(
     }
     inputs.extend(change.tier.map(|tier| TicketInput::Escalate { by: by(), tier }));
     inputs.extend(change.note.map(|text| TicketInput::Note { by: by(), text }));
+    if let Some(text) = &change.snooze_until {
+        let until = moment(text)
+            .ok_or_else(|| Failure::bad_request("snooze_until is not a moment as in 2026-01-05T20:00:00Z"))?;
+        inputs.push(TicketInput::Snooze { by: by(), until });
+    }
     inputs.extend(last);
     if inputs.is_empty() {
-        return Err(Failure::bad_request("say what to change: state, assignee, group, tier or note"));
+        return Err(Failure::bad_request(
+            "say what to change: state, assignee, group, tier, snooze_until or note",
+        ));
     }
     Ok(inputs)
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(at.as_millisecond()))
 }
 
 fn wanted(
@@ -116,8 +132,9 @@ fn wanted(
         Some(TicketState::InProgress) => TicketInput::Start { by },
         Some(TicketState::OnHold) => {
             let reason = change.on_hold_reason.as_deref().and_then(OnHoldReason::from_text);
-            let Some(reason) = reason else {
-                let known: Vec<_> = OnHoldReason::ALL.iter().map(|reason| reason.as_str()).collect();
+            let Some(reason) = reason.filter(|reason| *reason != OnHoldReason::Snoozed) else {
+                let known = OnHoldReason::ALL.iter().filter(|reason| **reason != OnHoldReason::Snoozed);
+                let known: Vec<_> = known.map(|reason| reason.as_str()).collect();
                 return Err(Failure::bad_request(format!(
                     "on_hold_reason must be one of {}",
                     known.join(", ")

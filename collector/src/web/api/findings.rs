@@ -1,4 +1,4 @@
-//! `/findings` and `/suppressions`: what rules assert now, and why some of it has no ticket.
+//! `/findings`: what rules assert now.
 
 use super::Items;
 use super::shapes::FindingJson;
@@ -40,20 +40,6 @@ pub(super) async fn list(
     Query(query): Query<FindingQuery>,
 ) -> Result<Json<Items<FindingJson>>, Failure> {
     let rows = load(&web, &caller, &query).await?;
-    cut(rows, query)
-}
-
-/// Findings that have no ticket of their own, with the reason.
-#[utoipa::path(get, path = "/suppressions", operation_id = "listSuppressions", tag = "findings", params(FindingQuery), responses(
-    (status = 200, body = Items<FindingJson>),
-    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn suppressions(
-    State(web): State<Web>,
-    caller: Caller,
-    Query(query): Query<FindingQuery>,
-) -> Result<Json<Items<FindingJson>>, Failure> {
-    let mut rows = load(&web, &caller, &query).await?;
-    rows.retain(|row| row.finding.suppressed.is_some());
     cut(rows, query)
 }
 

@@ -25,6 +25,8 @@ pub(in crate::web) struct TicketJson {
     state: String,
     /// What an on-hold ticket waits for.
     on_hold_reason: Option<String>,
+    /// When it comes back by itself, while it is snoozed.
+    snoozed_until: Option<String>,
     #[schema(example = "P2")]
     priority: String,
     /// 1 (widest) to 3.
@@ -274,6 +276,7 @@ impl TicketJson {
             kind: ticket.kind.as_str().to_owned(),
             state: ticket.state.as_str().to_owned(),
             on_hold_reason: ticket.on_hold.map(|reason| reason.as_str().to_owned()),
+            snoozed_until: ticket.snoozed_until.map(|until| until.to_string()),
             priority: format!("P{}", ticket.priority.0),
             impact: ticket.impact,
             urgency: ticket.urgency,

@@ -10,7 +10,9 @@ use crate::web::units;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
+use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{Finding, Phase};
+use firstline_collector_store::quiet::SuppressionFilter;
 use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
 use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ struct DevicePage {
     tags: Vec<Shown>,
     domains: Vec<DomainView>,
     findings: Vec<FindingView>,
+    held: Vec<HeldView>,
     tickets: Vec<TicketRow>,
     facts: Vec<(Shown, Shown)>,
 }
@@ -66,6 +69,15 @@ struct FindingView {
     since: String,
     value: String,
     suppressed: Option<Shown>,
+}
+
+/// A breach that made no ticket.
+struct HeldView {
+    rule: String,
+    component: Shown,
+    reason: Shown,
+    at: String,
+    until: Option<String>,
 }
 
 /// The parts of a machine, in the order in which a technician asks for them.
@@ -145,6 +157,8 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
     let latest = web.store().latest(&id).await?;
     let findings: Vec<Finding> =
         web.store().findings(Some(&id), None).await?.into_iter().map(|found| found.finding).collect();
+    let breaches = SuppressionFilter { device: Some(id.clone()), ..SuppressionFilter::default() };
+    let held = web.store().suppressions(&breaches, &Page { limit: 20, after: None }).await?.rows;
     let filter = TicketFilter { device: Some(id.clone()), ..TicketFilter::default() };
     let mut tickets = web.store().tickets(&filter, &Page { limit: 50, after: None }).await?.rows;
     tickets.sort_by_key(|ticket| (!ticket.state.is_open(), std::cmp::Reverse(ticket.updated_at)));
@@ -161,6 +175,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         tags: device.tags.iter().map(|tag| Shown::line(tag)).collect(),
         domains: domains(&latest, &findings, now),
         findings: findings.iter().map(|finding| FindingView::of(finding, now)).collect(),
+        held: held.iter().map(|one| HeldView::of(&one.suppression, now)).collect(),
         tickets: tickets.iter().map(|ticket| TicketRow::of(ticket, Some(&device.hostname), now)).collect(),
         facts: units::document_lines(&device.facts),
     };
@@ -242,6 +257,18 @@ const fn reason_text(reason: UnavailableReason) -> &'static str {
         UnavailableReason::NotPresent => "not present",
         UnavailableReason::TimedOut => "timed out",
         UnavailableReason::Malformed => "not understood",
+    }
+}
+
+impl HeldView {
+    fn of(one: &Suppression, now: Timestamp) -> Self {
+        Self {
+            rule: one.rule.to_string(),
+            component: Shown::line(&one.component.to_string()),
+            reason: Shown::line(&one.reason),
+            at: units::ago(one.at, now),
+            until: one.until.filter(|until| *until > now).map(units::moment),
+        }
     }
 }
 

@@ -110,7 +110,10 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
     let page = TicketPage {
         frame: Frame::of(&caller, "board", &format!("{} {}", ticket.key(), ticket.title)),
         row: TicketRow::of(&ticket, hostname.as_deref(), now),
-        on_hold: ticket.on_hold.map(|reason| units::words(reason.as_str())),
+        on_hold: ticket.on_hold.map(|reason| match ticket.snoozed_until {
+            Some(until) => format!("snoozed until {} UTC", units::moment(until)),
+            None => units::words(reason.as_str()),
+        }),
         summary: Shown::lines(&ticket.summary),
         technical: Shown::lines(&ticket.technical),
         rule: ticket.rule.as_ref().map(ToString::to_string),

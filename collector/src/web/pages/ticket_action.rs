@@ -87,7 +87,7 @@ impl Actions {
         let hold = if open {
             OnHoldReason::ALL
                 .iter()
-                .filter(|reason| ticket.on_hold != Some(**reason))
+                .filter(|reason| ticket.on_hold != Some(**reason) && **reason != OnHoldReason::Snoozed)
                 .map(|reason| (reason.as_str(), crate::web::units::words(reason.as_str())))
                 .collect()
         } else {

@@ -119,3 +119,24 @@ async fn a_live_stream_tells_of_changes_of_the_callers_site_only() {
     let first = stream.next().await.unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&first), "event: change\ndata: {\"device\":null,\"tickets\":[1]}\n\n");
 }
+
+#[tokio::test]
+async fn a_ticket_is_snoozed_until_a_moment_and_not_for_ever() {
+    let desk = Desk::filled().await;
+    let path = "/api/v1/tickets/1";
+    let change =
+        async |body: Json| desk.json(Method::PATCH, path, "technician", &body, &[("if-match", "*")]).await;
+    let now = desk.get(path, Some("viewer")).await.json()["opened_at"].as_str().unwrap().to_owned();
+    let opened: jiff::Timestamp = now.parse().unwrap();
+    let until = (opened + jiff::Span::new().hours(24 * 7)).to_string();
+    let far = (opened + jiff::Span::new().hours(24 * 400)).to_string();
+    change(json!({"snooze_until": "tomorrow"})).await.problem(400);
+    assert!(change(json!({"snooze_until": far})).await.status.is_client_error());
+    assert!(change(json!({"snooze_until": now})).await.status.is_client_error());
+    assert!(change(json!({"state": "on_hold", "on_hold_reason": "snoozed"})).await.status.is_client_error());
+    let snoozed = change(json!({"snooze_until": until})).await.json();
+    assert_eq!((&snoozed["state"], &snoozed["on_hold_reason"]), (&json!("on_hold"), &json!("snoozed")));
+    assert_eq!(snoozed["snoozed_until"].as_str().unwrap()[..10], until[..10]);
+    let back = change(json!({"state": "in_progress"})).await.json();
+    assert_eq!(back["snoozed_until"], Json::Null);
+}

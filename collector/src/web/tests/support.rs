@@ -4,6 +4,7 @@ use crate::web::{Change, Health, KnowledgeList, KnowledgeText, WebContext, route
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{Finding, Phase, Standing};
 use firstline_collector_core::sla::Calendar;
 use firstline_collector_core::ticket::{
@@ -192,6 +193,13 @@ impl Desk {
             text: format!("Opened: {title}"),
         }];
         plan.findings = vec![finding(&component, now)];
+        plan.suppressions = vec![Suppression {
+            rule: plan.findings[0].rule.clone(),
+            component: component.clone(),
+            at: now,
+            reason: format!("hidden by {component}"),
+            until: None,
+        }];
         plan.latest = latest(&component, title, now);
         plan.seen_at = Some(now);
         plan.presence = Some(Presence::Online);
@@ -312,6 +320,7 @@ pub(super) fn ticket(number: u64, device: &DeviceId, site: &str, text: &str, now
         kind: TicketKind::Incident,
         state: TicketState::New,
         on_hold: None,
+        snoozed_until: None,
         device: Some(device.clone()),
         rule: Some(RuleCode::new("fs.space").unwrap()),
         component: Component::new(ComponentKind::Filesystem, text).ok(),
@@ -379,8 +388,10 @@ fn finding(component: &Component, now: Timestamp) -> Finding {
         threshold: Some(0.95),
         metric: semconv::FILESYSTEM_UTILIZATION.to_owned(),
         suppressed: Some(format!("hidden by {component}")),
+        held_until: None,
         episodes: 1,
         standing: Standing::default(),
+        recent_fires: Vec::new(),
     }
 }
 

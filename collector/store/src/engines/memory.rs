@@ -6,13 +6,16 @@ mod devices;
 mod identities;
 mod ingest;
 mod people;
+mod quiet;
 mod recovery;
 
 use crate::identity::DeviceIdentity;
+use crate::quiet::MaintenanceWindow;
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Recovered,
     Session, User,
 };
+use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::fleet::{AttributeKind, SharedCause};
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
@@ -85,6 +88,9 @@ struct Kept {
     sessions: BTreeMap<[u8; 32], Session>,
     api_tokens: BTreeMap<[u8; 32], ApiToken>,
     audit: Vec<AuditEntry>,
+    windows: BTreeMap<u64, MaintenanceWindow>,
+    last_window: u64,
+    suppressions: Vec<(DeviceId, Suppression)>,
     recovered: Option<Recovered>,
 }
 

@@ -14,6 +14,7 @@ mod identities;
 mod ingest;
 mod migrations;
 mod people;
+mod quiet;
 mod readers;
 mod recovery;
 mod rows;

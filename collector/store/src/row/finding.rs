@@ -22,9 +22,13 @@ pub(crate) struct StoredFinding {
     threshold: Option<Exact>,
     metric: String,
     suppressed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_until: Option<i64>,
     episodes: u32,
     #[serde(default, skip_serializing_if = "StoredStanding::is_own")]
     standing: StoredStanding,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recent_fires: Vec<i64>,
 }
 
 /// See [`Standing`].
@@ -80,8 +84,10 @@ impl Shape for StoredFinding {
             threshold: model.threshold.map(Exact),
             metric: model.metric.clone(),
             suppressed: model.suppressed.clone(),
+            held_until: millis(model.held_until),
             episodes: model.episodes,
             standing: StoredStanding::of(model.standing),
+            recent_fires: model.recent_fires.iter().map(|at| at.as_millis()).collect(),
         }
     }
 
@@ -104,8 +110,10 @@ impl Shape for StoredFinding {
             threshold: self.threshold.map(|number| number.0),
             metric: self.metric,
             suppressed: self.suppressed,
+            held_until: time(self.held_until),
             episodes: self.episodes,
             standing: self.standing.into_model(),
+            recent_fires: self.recent_fires.into_iter().map(Timestamp::from_millis).collect(),
         })
     }
 }

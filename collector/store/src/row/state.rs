@@ -3,6 +3,7 @@
 use super::value::{Exact, StoredAttributes, StoredValue};
 use super::{Shape, millis, time};
 use firstline_collector_core::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
+use firstline_collector_core::quiet::Cause;
 use firstline_model::{Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub(crate) struct StoredDeviceState {
     presence_since: Option<i64>,
     away: StoredDuration,
     quiet_until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settling: Option<(i64, String)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,6 +100,7 @@ impl Shape for StoredDeviceState {
             presence_since: millis(model.presence_since),
             away: StoredDuration::of(model.away),
             quiet_until: millis(model.quiet_until),
+            settling: model.settling.map(|(until, cause)| (until.as_millis(), cause.as_str().to_owned())),
         }
     }
 
@@ -112,6 +116,10 @@ impl Shape for StoredDeviceState {
             judged: BTreeMap::new(),
             heard: None,
             overdue_at: None,
+            settling: self.settling.and_then(|(until, text)| {
+                let cause = Cause::ALL.iter().find(|cause| cause.as_str() == text)?;
+                Some((Timestamp::from_millis(until), *cause))
+            }),
         })
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct StoredTicket {
     kind: String,
     state: String,
     on_hold: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snoozed_until: Option<i64>,
     device: Option<String>,
     rule: Option<String>,
     component: Option<String>,
@@ -99,6 +101,7 @@ impl Shape for StoredTicket {
             kind: model.kind.as_str().to_owned(),
             state: model.state.as_str().to_owned(),
             on_hold: model.on_hold.map(|reason| reason.as_str().to_owned()),
+            snoozed_until: millis(model.snoozed_until),
             device: model.device.as_ref().map(ToString::to_string),
             rule: model.rule.as_ref().map(ToString::to_string),
             component: model.component.as_ref().map(ToString::to_string),
@@ -140,6 +143,7 @@ impl Shape for StoredTicket {
             id: TicketId(self.id),
             kind: known("ticket kind", &self.kind, TicketKind::from_text(&self.kind))?,
             state: known("ticket state", &self.state, TicketState::from_text(&self.state))?,
+            snoozed_until: time(self.snoozed_until),
             on_hold: self
                 .on_hold
                 .map(|text| known("on hold reason", &text, OnHoldReason::from_text(&text)))

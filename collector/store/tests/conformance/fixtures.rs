@@ -145,8 +145,10 @@ pub(crate) fn finding(code: &str, part: &str, phase: Phase, since: i64) -> Findi
         threshold: Some(f64::INFINITY),
         metric: "system.filesystem.utilization".to_owned(),
         suppressed: Some("hidden by net.gateway".to_owned()),
+        held_until: None,
         episodes: 3,
         standing: Standing::default(),
+        recent_fires: Vec::new(),
     }
 }
 
@@ -201,6 +203,7 @@ pub(crate) fn ticket(number: u64, device: Option<&DeviceId>, code: &str, part: &
         kind: if device.is_some() { TicketKind::Incident } else { TicketKind::Problem },
         state: TicketState::New,
         on_hold: Some(OnHoldReason::AwaitingVendor),
+        snoozed_until: Some(at(77)),
         device: device.cloned(),
         rule: Some(rule(code)),
         component: Some(component(part)),

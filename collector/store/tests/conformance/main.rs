@@ -8,5 +8,6 @@ mod fixtures;
 mod identities;
 mod ingest;
 mod people;
+mod quiet;
 mod recovery;
 mod shared;

@@ -259,6 +259,7 @@ impl Kept {
             }
         }
         self.audit.extend(part.audit);
+        self.suppressions.extend(part.suppressions.into_iter().map(|one| (part.device.clone(), one)));
         let Some(one) = self.devices.get_mut(&part.device) else { return };
         for record in part.records {
             one.records.entry((record.epoch, record.seq)).or_insert((record.received_at, record.payload));

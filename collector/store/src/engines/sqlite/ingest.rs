@@ -3,6 +3,7 @@
 use super::Sqlite;
 use super::devices;
 use super::failure::{Failure, count, integer};
+use super::quiet;
 use super::rows::{self, At, EpochBytes, TICKET_COLUMNS, collect, first};
 use super::sabotage::without_marks;
 use super::shared;
@@ -57,7 +58,9 @@ impl Ingest for Sqlite {
     async fn devices_in_motion(&self) -> Result<Vec<DeviceId>, StoreError> {
         self.read(|connection| {
             let statement = connection.prepare_cached(
-                "SELECT DISTINCT device FROM finding WHERE phase IN ('pending', 'clearing') ORDER BY device",
+                "SELECT device FROM finding WHERE phase IN ('pending', 'clearing')
+                 UNION SELECT device FROM finding
+                 WHERE phase <> 'cleared' AND json_extract(body, '$.held_until') IS NOT NULL ORDER BY device",
             )?;
             collect(statement, [], |row| rows::device_id("finding", row.get(0)?))
         })
@@ -201,6 +204,7 @@ fn commit_device(connection: &Connection, part: &DevicePlan) -> Result<(), Failu
     }
     part.findings.iter().try_for_each(|finding| write_finding(connection, device, finding))?;
     part.latest.iter().try_for_each(|value| write_latest(connection, device, value))?;
+    part.suppressions.iter().try_for_each(|one| quiet::insert(connection, device, one))?;
     append_timeline(connection, &part.timeline)?;
     for effect in &part.effects {
         match effect {
