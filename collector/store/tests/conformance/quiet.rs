@@ -68,7 +68,7 @@ async fn breaches_without_a_ticket_are_listed_newest_first_by_device_rule_reason
                 })
                 .collect();
             let part = DevicePlan { suppressions, ..DevicePlan::unchanged(device.clone()) };
-            store.commit(CommitPlan { devices: vec![part] }).await.unwrap();
+            store.commit(CommitPlan { devices: vec![part], ..CommitPlan::default() }).await.unwrap();
             devices.push(device);
         }
         let list = async |filter: SuppressionFilter| {

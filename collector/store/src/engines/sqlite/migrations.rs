@@ -29,11 +29,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "shared_cause",
         sql: include_str!("../../../migrations/sqlite/0004_shared_cause.sql"),
     },
-    Migration {
-        version: 5,
-        name: "quiet",
-        sql: include_str!("../../../migrations/sqlite/0005_quiet.sql"),
-    },
+    Migration { version: 5, name: "quiet", sql: include_str!("../../../migrations/sqlite/0005_quiet.sql") },
 ];
 
 /// The newest schema that this program knows.
