@@ -19,6 +19,7 @@ pub(crate) mod netlink;
 mod report;
 mod resolv_conf;
 mod routes;
+mod verdict;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Root, Sink};
 pub(crate) use imp::{Protocol, dump};
@@ -68,6 +69,9 @@ impl Probe for Network {
         let (gateways, lookups) = ask(context, &picture);
         report::gateways(context, &picture, &gateways, sink);
         report::dns(context, &picture, &lookups, sink);
+        if picture.interfaces.is_ok() {
+            report::verdict(&picture, &gateways, &lookups, sink);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::network::addresses::{IpConfig, subnet};
 use crate::network::dns::Lookup;
 use crate::network::gateway::GatewayCheck;
 use crate::network::interfaces::{self, Interface, Kind};
+use crate::network::verdict::{Layer, Layers};
 use crate::network::{Gateway, Picture};
 use crate::{Context, Sink};
 use firstline_model::semconv::{self, attribute};
@@ -253,4 +254,26 @@ pub(super) fn dns(context: &Context, picture: &Picture, lookups: &[Lookup], sink
             .with(attribute::RCODE, lookup.rcode);
         sink.sample(&component, metric, attributes, lookup.took.as_secs_f64());
     }
+}
+
+/// The document `verdict`: the network in one sentence.
+pub(super) fn verdict(picture: &Picture, checks: &[GatewayCheck], lookups: &[Lookup], sink: &mut Sink) {
+    let layer = |asked: Option<bool>| match asked {
+        Some(true) => Layer::Fine,
+        Some(false) => Layer::Fails,
+        None => Layer::Unknown,
+    };
+    let mut enabled = picture.reported().filter(|interface| interface.enabled).peekable();
+    let link = enabled.peek().is_some().then(|| enabled.any(|interface| interface.carrier));
+    let has_address = |interface: &Interface| {
+        let config = IpConfig::of(picture.addresses_of(&interface.name).map(|entry| &entry.address));
+        interface.carrier && config.as_str() == "ok"
+    };
+    let layers = Layers {
+        link: layer(link),
+        address: layer((link == Some(true)).then(|| picture.reported().any(has_address))),
+        gateway: layer(checks.first().and_then(|check| check.reachable)),
+        dns: layer((!lookups.is_empty()).then(|| lookups.iter().any(Lookup::answered))),
+    };
+    sink.state(&Component::only(ComponentKind::Network), "verdict", layers.document());
 }
