@@ -25,6 +25,7 @@ pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
     if !fails {
         lines.extend(names_in_part(view));
         lines.extend(slow(view));
+        lines.extend(let_through(view));
     }
     lines.extend(damaged(view));
     lines.extend(wifi(view));
@@ -242,6 +243,22 @@ fn slow(view: &View<'_>) -> Vec<Line> {
             );
             lines.push(lookup.line(Level::Note, DOMAIN, "net.dns", text, ""));
         }
+    }
+    lines
+}
+
+/// A network that works as far as names may still let nothing through before somebody signs in.
+fn let_through(view: &View<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for state in view.samples(semconv::NETWORK_CONNECTIVITY).iter().filter(|sample| sample.value > 0.0) {
+        let (text, advice) = match state.attribute(attribute::STATE) {
+            Some("portal") => ("This network wants a sign-in page first.", "Open a web page and sign in."),
+            Some("limited" | "none") => {
+                ("This network lets no web pages through.", "Try another network; else call the helpdesk.")
+            }
+            Some(_) | None => continue,
+        };
+        lines.push(state.line(Level::Warning, DOMAIN, "net.captive", text.to_owned(), advice));
     }
     lines
 }
