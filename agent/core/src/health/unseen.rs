@@ -175,6 +175,8 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::DNS_LOOKUP_DURATION if is_one => format!("The DNS server {id}"),
         semconv::DNS_LOOKUP_DURATION => "DNS servers".to_owned(),
         semconv::NETWORK_CONNECTIVITY => "Whether the network lets web pages through".to_owned(),
+        // The network as a whole has no name of its own; what is asked first there is the router.
+        semconv::NETWORK_LOSS if id == "0" => "Packets lost on the way to the router".to_owned(),
         semconv::NETWORK_LOSS => format!("Packets lost on the way to {id}"),
         semconv::NETWORK_JITTER => format!("How evenly {id} answers"),
         semconv::NETWORK_UP => "Network connections".to_owned(),
