@@ -295,7 +295,7 @@ impl Sender {
         let in_flight = self.in_flight();
         let credit = u64::from(self.credit).checked_sub(in_flight).filter(|&left| left > 0)?;
         let limits = self.limits;
-        let older_credit = credit.saturating_sub(u64::from(self.credit) / LIVE_SHARE);
+        let older_credit = self.older_credit(in_flight);
         let (newest, older) = self.queues.split_last_mut()?;
         let older = older
             .iter_mut()
@@ -343,8 +343,12 @@ impl Sender {
             State::Connected { progress } => {
                 let in_flight = self.in_flight();
                 let ack = (in_flight > 0).then(|| (progress.plus(self.ack_timeout), WakeReason::AckTimeout));
+                // Who may not send now has nothing to wake for: the ack that gives it credit wakes by itself.
+                let older = if self.older_credit(in_flight) > 0 { self.queues.len() } else { 1 };
                 let linger = (u64::from(self.credit) > in_flight)
-                    .then(|| self.queues.iter().filter_map(|q| q.linger_deadline(self.limits)).min())
+                    .then(|| {
+                        self.queues.iter().rev().take(older).filter_map(|q| q.linger_deadline(self.limits)).min()
+                    })
                     .flatten()
                     .map(|at| (at, WakeReason::Linger));
                 ack.into_iter().chain(linger).min_by_key(|(at, _)| *at)
@@ -365,6 +369,12 @@ impl Sender {
     /// How many records are sent on this stream and not acked.
     pub fn in_flight(&self) -> u64 {
         self.queues.iter().map(Queue::in_flight).sum()
+    }
+
+    /// How many records of older epochs may be sent now.
+    fn older_credit(&self, in_flight: u64) -> u64 {
+        let credit = u64::from(self.credit);
+        credit.saturating_sub(in_flight).saturating_sub(credit / LIVE_SHARE)
     }
 
     /// How many records of the newest epoch wait for an ack: live data has to wait for them.

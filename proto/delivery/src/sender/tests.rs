@@ -474,3 +474,13 @@ fn a_backlog_in_flight_leaves_credit_for_live_data() {
     ack(&mut sender, B, 1, 3, 2_000);
     assert_eq!(sent(&mut sender, 2_000), [(A, 71, 3)]);
 }
+
+#[test]
+fn a_backlog_that_has_used_its_share_of_the_credit_wakes_nobody_until_an_ack_comes() {
+    let mut sender = sender();
+    spool(&mut sender, A, 1..=500, 0);
+    sender.handle_epoch(B, SequenceNumber(0), SequenceNumber(1));
+    connect(&mut sender, &[(A, 0), (B, 0)], 80, 0);
+    sent(&mut sender, 0);
+    assert!(matches!(sender.poll_timeout(), Some((at, WakeReason::AckTimeout)) if at > Tick(0)));
+}

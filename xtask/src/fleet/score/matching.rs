@@ -141,7 +141,7 @@ fn place_of(faults: &[Truth], near: &[usize], told: &Told, at: f64) -> Place {
     if let Some(place) = in_time().find(|place| is_of(&faults[*place])) {
         return Place::Of(place);
     }
-    let speaks = |fault: &Truth| fault.also.contains(&told.rule) || fault.rules.contains(&told.rule);
+    let speaks = |fault: &Truth| fault.also.contains(&told.rule);
     let lately = |place: &usize| {
         let fault = &faults[*place];
         speaks(fault) && at >= f64::from(fault.start) && at <= f64::from(fault.end) + TRACES
