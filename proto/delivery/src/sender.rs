@@ -347,7 +347,12 @@ impl Sender {
                 let older = if self.older_credit(in_flight) > 0 { self.queues.len() } else { 1 };
                 let linger = (u64::from(self.credit) > in_flight)
                     .then(|| {
-                        self.queues.iter().rev().take(older).filter_map(|q| q.linger_deadline(self.limits)).min()
+                        self.queues
+                            .iter()
+                            .rev()
+                            .take(older)
+                            .filter_map(|q| q.linger_deadline(self.limits))
+                            .min()
                     })
                     .flatten()
                     .map(|at| (at, WakeReason::Linger));
