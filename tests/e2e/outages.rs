@@ -261,7 +261,8 @@ fn f13_hundreds_that_come_in_the_same_second_are_let_in_at_a_steady_pace_and_nob
         came.iter().filter(|(_, told)| told.first().is_some_and(|first| first.as_secs() == second)).count()
     };
     assert!(told.len() >= devices / 4, "{} were turned away: they did not come at once", told.len());
-    let window = told.len() as u64 / PACE + 1;
+    // The seconds that they take at the pace, and the second of jitter that each told time may have on top.
+    let window = told.len() as u64 / PACE + 2;
     for second in 1..=window {
         let count = first_told(second);
         assert!(count as u64 <= PACE * 3 / 2, "{count} of those that came first are told second {second}");
