@@ -51,7 +51,6 @@ pub(crate) enum Progress {
 }
 
 /// A request of generic netlink: `command` of `family` with attributes, for everything (`is_dump`) or for one answer.
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has netlink"))]
 pub(crate) fn generic_request(
     family: u16,
     command: u8,
@@ -99,7 +98,6 @@ pub(crate) fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) ->
 }
 
 /// Why the kernel refused, as an error number, when a datagram begins with a refusal.
-#[cfg_attr(all(not(target_os = "linux"), not(test)), expect(dead_code, reason = "only Linux has netlink"))]
 pub(crate) fn refusal(datagram: &[u8]) -> Option<i32> {
     let code = datagram.get(HEADER_BYTES..HEADER_BYTES + 4)?.try_into().ok().map(i32::from_ne_bytes)?;
     (u16_at(datagram, 4) == NLMSG_ERROR && (-4095..0).contains(&code)).then(|| -code)
