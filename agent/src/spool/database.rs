@@ -54,7 +54,19 @@ pub(super) fn open(disk: &dyn Disk) -> rusqlite::Result<Connection> {
     database.pragma_update(None, "wal_autocheckpoint", 64)?;
     database.pragma_update(None, "journal_size_limit", 1 << 20)?;
     database.execute_batch(SCHEMA)?;
+    settle_journal(&database)?;
     Ok(database)
+}
+
+/// Writes what the journal holds into the file itself, synced, and empties the journal. After a failed sync the system still
+/// shows the journal's pages and never writes them, and reports success from then on: whatever a later process appended
+/// behind them would be gone after a power cut. A disk that refuses this refuses the spool, which is then tried again.
+fn settle_journal(database: &Connection) -> rusqlite::Result<()> {
+    let is_busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
+    if is_busy != 0 {
+        tracing::debug!("somebody reads the spool, its journal stays as it is");
+    }
+    Ok(())
 }
 
 /// Whether SQLite says that the file is damaged. A value of another type than the tables hold is damage too.
