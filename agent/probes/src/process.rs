@@ -15,7 +15,7 @@ const WORTH_REPORTING: f64 = 0.5;
 /// The busiest ones, and those that were reported in the look before.
 const MAX_REPORTED: usize = 5;
 /// The kernel counts in USER_HZ, which is 100 in its interface to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
 /// Averages over less say nothing, over more (the machine slept) too.
 const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -56,10 +56,11 @@ struct Identity {
     started: u64,
 }
 
+/// A program and the processor time that it has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Used {
-    name: String,
-    ticks: u64,
+pub(crate) struct Used {
+    pub(crate) name: String,
+    pub(crate) ticks: u64,
 }
 
 impl Probe for Process {
@@ -106,14 +107,14 @@ fn look(root: &Root, at: Timestamp) -> Result<Look, ProbeError> {
 }
 
 /// Start and processor ticks of a `stat` line. The name stands in parentheses and may hold any character.
-fn stat(line: &str) -> Option<(u64, Used)> {
+pub(crate) fn stat(line: &str) -> Option<(u64, Used)> {
     let (begin, end) = (line.find('(')?, line.rfind(')')?);
     let name = line.get(begin + 1..end)?;
     let fields: Vec<&str> = line.get(end + 1..)?.split_ascii_whitespace().take(20).collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let ticks = number(11)?.saturating_add(number(12)?);
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    (!name.is_empty()).then_some((number(19)?, Used { name, ticks }))
+    Some((number(19)?, Used { name, ticks }))
 }
 
 /// Average processors by name between two looks; a program that runs several times is one.
@@ -197,6 +198,10 @@ mod tests {
         let line = "7 (x) 1 (y) S 1 7 7 0 -1 0 1 2 3 4 250 50 0 0 20 0 1 0 777 1 1";
         let (started, used) = stat(line).unwrap();
         assert_eq!((started, used.name.as_str(), used.ticks), (777, "x) 1 (y", 300));
-        assert_eq!(stat("7 () S 1"), None);
+        let line = "42 (a) (b \u{1b}c) S 1 42 42 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 1 0 100 1 2";
+        assert_eq!(stat(line).unwrap().1.name, "a) (b c");
+        for bad in ["", "42 (a S", ") (", "42 (a) S 1 2", "7 () S 1"] {
+            assert_eq!(stat(bad), None, "{bad}");
+        }
     }
 }

@@ -52,8 +52,17 @@ pub fn label(metric: &str) -> String {
 
 /// Whether the metric is a share from 0 to 1. Other metrics of unit `1` are flags, states and raw values.
 pub fn is_ratio(metric: &str) -> bool {
-    const SHARES: &[&str] =
-        &["utilization", "pressure.stall", "available_spare", "supply.level", "loss", "health", "charge"];
+    const SHARES: &[&str] = &[
+        "utilization",
+        "pressure.stall",
+        "available_spare",
+        "supply.level",
+        "loss",
+        "health",
+        "charge",
+        "retry_ratio",
+        "channel_busy",
+    ];
     let unit = semconv::metric(metric).map_or("1", |known| known.unit);
     unit == "1" && SHARES.iter().any(|share| metric.contains(share))
 }

@@ -1,6 +1,7 @@
 //! Numbers, times and names in the form in which people read them.
 
 use crate::web::shown::Shown;
+use firstline_collector_core::present::is_ratio;
 use firstline_model::{Timestamp, Value, semconv};
 use std::fmt::Write;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(super) fn measured(metric: &str, value: f64) -> String {
         "By/s" => bits_per_second(value * 8.0),
         "Cel" => format!("{value:.0} °C"),
         "s" => seconds(value),
-        "1" if is_share(metric) => format!("{} %", short(value * 100.0)),
+        "1" if is_ratio(metric) => format!("{} %", short(value * 100.0)),
         "1" if is_truth(metric) => if value >= 0.5 { "yes" } else { "no" }.to_owned(),
         "1" | "" => short(value),
         counted => {
@@ -63,14 +64,25 @@ pub(super) fn measured(metric: &str, value: f64) -> String {
     }
 }
 
-fn is_share(metric: &str) -> bool {
-    ["utilization", ".stall", ".supply.level", ".available_spare", ".available_spare_threshold"]
-        .iter()
-        .any(|end| metric.ends_with(end))
-}
-
-fn is_truth(metric: &str) -> bool {
-    [".reachable", ".up", "_required", "_unexpected", "_warning"].iter().any(|end| metric.ends_with(end))
+/// Whether the metric says yes or no.
+pub(super) fn is_truth(metric: &str) -> bool {
+    const ENDS: &[&str] = &[
+        ".reachable",
+        ".up",
+        "_required",
+        "_unexpected",
+        "_warning",
+        ".synchronized",
+        ".disk_encryption",
+        ".firewall",
+        ".secure_boot",
+        ".end_of_life",
+        ".discharging_on_ac",
+        ".present",
+        ".problem",
+        ".conflict",
+    ];
+    ENDS.iter().any(|end| metric.ends_with(end))
 }
 
 /// At most one digit after the point, none where it would be zero or means nothing.
@@ -217,6 +229,8 @@ mod tests {
             (semconv::NETWORK_RTT, 0.0124, "12.4 ms"),
             (semconv::UPTIME, 93_600.0, "1 d 2 h"),
             (semconv::GATEWAY_REACHABLE, 0.0, "no"),
+            (semconv::TIME_SYNCHRONIZED, 0.0, "no"),
+            (semconv::WIFI_RETRY_RATIO, 0.25, "25 %"),
             (semconv::HW_TEMPERATURE, 41.6, "42 °C"),
             (semconv::DISK_IO_ERRORS, 1.0, "1 error"),
             (semconv::DISK_IO_ERRORS, 3.0, "3 errors"),

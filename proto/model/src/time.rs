@@ -13,6 +13,19 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// The first moment of a day in UTC; `None` for a date that does not exist.
+    pub fn from_date(year: i64, month: i64, day: i64) -> Option<Self> {
+        let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        let longest = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 => 28 + i64::from(leap),
+            _ => return None,
+        };
+        let exists = (0..=9999).contains(&year) && (1..=longest).contains(&day);
+        exists.then(|| Self(days_from_civil(year, month, day) * 86_400_000))
+    }
+
     /// Milliseconds since the UNIX epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -64,9 +77,36 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// The other way round. Years begin in March here, so that the leap day is their last one.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let shifted_year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_found_again_and_those_that_do_not_exist_are_none() {
+        for days in (-700_000..2_900_000).step_by(97) {
+            let (year, month, day) = civil_from_days(days);
+            if (0..=9999).contains(&year) {
+                assert_eq!(Timestamp::from_date(year, month, day), Some(Timestamp(days * 86_400_000)));
+            }
+        }
+        assert_eq!(
+            Timestamp::from_date(2024, 2, 29).map(|day| day.to_string()).as_deref(),
+            Some("2024-02-29T00:00:00.000Z")
+        );
+        for (year, month, day) in
+            [(2023, 2, 29), (1900, 2, 29), (2026, 4, 31), (2026, 13, 1), (2026, 0, 1), (2026, 1, 0)]
+        {
+            assert_eq!(Timestamp::from_date(year, month, day), None);
+        }
+    }
 
     #[test]
     fn timestamps_print_as_rfc_3339() {

@@ -2,6 +2,7 @@
 //! sometimes passwords.
 
 use crate::diagnose::{Examined, count, facts};
+use crate::process::{TICKS_PER_SECOND, Used, stat};
 use crate::{Context, Root};
 use firstline_model::{DiagnosticOutcome, Value};
 use std::collections::HashMap;
@@ -12,8 +13,6 @@ const SHOWN: usize = 5;
 const MAX_PROCESSES: usize = 4096;
 /// Over how long processor time is measured; at 100 ticks a second this resolves 2 percent.
 const WINDOW: Duration = Duration::from_millis(500);
-/// The kernel counts in USER_HZ, which is 100 in its interface to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
 const HOG_MEMORY_SHARE: f64 = 0.5;
 const HOG_PROCESSORS: f64 = 0.9;
 
@@ -65,22 +64,11 @@ fn scan(root: &Root, with_memory: bool) -> Vec<Process> {
         .filter_map(|name| name.parse::<u32>().ok())
         .take(MAX_PROCESSES)
         .filter_map(|pid| {
-            let (name, ticks) = stat(&root.read_text(&format!("/proc/{pid}/stat")).ok()?)?;
+            let (_, Used { name, ticks }) = stat(&root.read_text(&format!("/proc/{pid}/stat")).ok()?)?;
             let status = with_memory.then(|| root.read_text(&format!("/proc/{pid}/status")).ok()).flatten();
             Some(Process { pid, name, ticks, rss_bytes: status.as_deref().and_then(resident), cpu: None })
         })
         .collect()
-}
-
-/// Name and processor ticks of a `stat` line. The name stands in parentheses and may hold any character.
-fn stat(line: &str) -> Option<(String, u64)> {
-    let (begin, end) = (line.find('(')?, line.rfind(')')?);
-    let name = line.get(begin + 1..end)?;
-    let mut fields = line.get(end + 1..)?.split_ascii_whitespace();
-    let user: u64 = fields.nth(11)?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    Some((name, user.saturating_add(system)))
 }
 
 /// `VmRSS` of a `status` file, in bytes; kernel threads have none.
@@ -148,15 +136,6 @@ mod tests {
 
     fn process(name: &str, rss_bytes: Option<u64>, cpu: Option<f64>) -> Process {
         Process { pid: 1, name: name.to_owned(), ticks: 0, rss_bytes, cpu }
-    }
-
-    #[test]
-    fn names_with_parentheses_and_escapes_are_read() {
-        let line = "42 (a) (b \u{1b}c) S 1 42 42 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 1 0 100 1 2";
-        assert_eq!(stat(line), Some(("a) (b c".to_owned(), 300)));
-        for bad in ["", "42 (a S", ") (", "42 (a) S 1 2"] {
-            assert_eq!(stat(bad), None, "{bad}");
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::{Context, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, Timestamp};
+use std::time::Duration;
 
 /// Logs of package managers, and what begins the line that dates an installation of updates.
 const HISTORIES: [(&str, History); 2] =
@@ -121,18 +122,8 @@ fn day(text: &str) -> Option<Timestamp> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let clock = (|| Some(number(11..13)? * 3600 + number(14..16)? * 60))().unwrap_or(0);
-    let is_date =
-        text.as_bytes().get(4) == Some(&b'-') && (1..=12).contains(&month) && (1..=31).contains(&day);
-    (is_date && (1990..=2200).contains(&year))
-        .then(|| Timestamp::from_millis((days(year, month, day) * 86_400 + clock) * 1000))
-}
-
-/// Days since 1970 in the Gregorian calendar; years begin in March, so that the leap day is their last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    let begin = Timestamp::from_date(year, month, day).filter(|_| text.as_bytes().get(4) == Some(&b'-'))?;
+    Some(begin.plus(Duration::from_secs(u64::try_from(clock).unwrap_or(0))))
 }
 
 #[cfg(test)]
@@ -159,12 +150,5 @@ mod tests {
         let rpm = "2026-01-02T06:25:14+0000 SUBDEBUG Upgrade: a-2\n2026-01-03T00:00:00+0000 SUBDEBUG Installed: b\n";
         assert_eq!(last(rpm, History::Dnf), at(1_767_335_100));
         assert_eq!(last("Start-Date: hostile\nUpgrade: x\n", History::Apt), None);
-    }
-
-    #[test]
-    fn days_are_counted_over_leap_years() {
-        assert_eq!(days(1970, 1, 1), 0);
-        assert_eq!(days(2000, 2, 29), 11_016);
-        assert_eq!(days(2026, 1, 2), 20_455);
     }
 }

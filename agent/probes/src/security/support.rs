@@ -3,6 +3,7 @@
 use crate::os::parse::os_release;
 use crate::{ProbeError, Root};
 use firstline_model::Timestamp;
+use std::time::Duration;
 
 /// Distribution, version, and the last day of free support, which distributions that do not say it themselves announce.
 const LAST_DAYS: &[(&str, &str, &str)] = &[
@@ -39,16 +40,9 @@ pub fn last_day(os_release_text: &str) -> Option<Timestamp> {
 /// The last second of a day written `2026-08-31`.
 fn end_of_day(day: &str) -> Option<Timestamp> {
     let mut parts = day.trim().splitn(3, '-');
-    let mut part = |within: std::ops::RangeInclusive<i64>| {
-        parts.next()?.parse::<i64>().ok().filter(|number| within.contains(number))
-    };
-    let (year, month, day) = (part(1970..=9999)?, part(1..=12)?, part(1..=31)?);
-    // Years begin in March here, so that the leap day is their last one.
-    let years = if month > 2 { year } else { year - 1 };
-    let leap_days = years / 4 - years / 100 + years / 400;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = years * 365 + leap_days + day_of_year - 719_468;
-    Some(Timestamp::from_millis((days * 86_400 + 86_399) * 1000))
+    let mut part = || parts.next()?.parse::<i64>().ok();
+    let begin = Timestamp::from_date(part()?, part()?, part()?)?;
+    Some(begin.plus(Duration::from_secs(86_399)))
 }
 
 #[cfg(test)]

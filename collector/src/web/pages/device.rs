@@ -276,6 +276,8 @@ impl FindingView {
     fn of(finding: &Finding, now: Timestamp) -> Self {
         let measured = |value: f64| units::measured(&finding.metric, value);
         let value = match (finding.value, finding.threshold) {
+            // The level of what is yes or no would say nothing.
+            (Some(value), Some(_)) if units::is_truth(&finding.metric) => measured(value),
             (Some(value), Some(level)) => format!("{} (level {})", measured(value), measured(level)),
             (Some(value), None) => measured(value),
             (None, _) => String::new(),
