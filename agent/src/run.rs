@@ -147,6 +147,8 @@ pub struct Agent {
     unspooled: Unspooled,
     /// The disk refused, and is not asked again before this.
     spool_retry: Option<Duration>,
+    /// Records that became durable since the disk refused last.
+    written_in_a_row: u32,
     status: Status,
     last_housekeeping: Duration,
     /// Why the newest configuration file is not in force.
@@ -194,6 +196,8 @@ impl Agent {
             diagnostics,
             unspooled: Unspooled::default(),
             spool_retry: None,
+            // The first refusal is said.
+            written_in_a_row: spooling::WORKS_AGAIN,
             status: Status::default(),
             refused: None,
         };

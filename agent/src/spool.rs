@@ -529,7 +529,12 @@ impl Spool {
 
     /// Starts from the file again.
     fn reopen(&mut self) {
-        match database::open(&*self.disk) {
+        // Beside a connection of this process the journal is known, and a disk that refuses is not asked for more than it was.
+        let opened = match self.database {
+            Some(_) => database::open(&*self.disk),
+            None => database::open_settled(&*self.disk),
+        };
+        match opened {
             Ok(database) => self.database = Some(database),
             Err(error) => tracing::debug!(error = %error, "the spool cannot be opened again yet"),
         }

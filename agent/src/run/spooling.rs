@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// While the spool cannot be opened or written, it is tried this often.
 const SPOOL_RETRY: Duration = Duration::from_secs(2);
+/// So many records in a row have to become durable before a trouble of the disk counts as over. A full disk takes one now and
+/// then, when the journal begins anew in the room that it has; that is still the same trouble, and said once.
+pub(super) const WORKS_AGAIN: u32 = 2;
 
 impl Agent {
     /// Opens the spool for the first time. Only what a person has to put right ends the agent.
@@ -92,6 +95,7 @@ impl Agent {
                         );
                     }
                     self.unspooled.written();
+                    self.written_in_a_row = self.written_in_a_row.saturating_add(1);
                     self.disk_works();
                 }
                 Err(error) => {
@@ -105,15 +109,16 @@ impl Agent {
     /// Says it once, and again only where the status is asked for.
     fn disk_refused(&mut self, error: SpoolError, what: &'static str) {
         let error = format!("{:#}", anyhow::Error::from(error));
-        let waiting = self.unspooled.len();
-        if self.spool_retry.is_none() {
+        let (waiting, awake) = (self.unspooled.len(), self.clock.read().awake);
+        if self.spool_retry.is_none() && self.written_in_a_row >= WORKS_AGAIN {
             tracing::warn!(error, waiting, "{what}");
         } else {
             tracing::debug!(error, waiting, "{what}");
         }
+        self.written_in_a_row = 0;
         self.unspooled.refused(self.now());
         self.status.spooled(Some(&error), self.clock.wall());
-        self.spool_retry = Some(self.clock.read().awake + SPOOL_RETRY);
+        self.spool_retry = Some(awake + SPOOL_RETRY);
     }
 
     fn disk_works(&mut self) {

@@ -54,6 +54,12 @@ pub(super) fn open(disk: &dyn Disk) -> rusqlite::Result<Connection> {
     database.pragma_update(None, "wal_autocheckpoint", 64)?;
     database.pragma_update(None, "journal_size_limit", 1 << 20)?;
     database.execute_batch(SCHEMA)?;
+    Ok(database)
+}
+
+/// Opens a file that this process has not open yet, and settles the journal that an earlier one left.
+pub(super) fn open_settled(disk: &dyn Disk) -> rusqlite::Result<Connection> {
+    let database = open(disk)?;
     settle_journal(&database)?;
     Ok(database)
 }

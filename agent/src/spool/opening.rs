@@ -70,7 +70,7 @@ impl Spool {
         if journal.len() >= self.journal.len() {
             self.journal = journal;
         }
-        let opened = database::open(&*self.disk);
+        let opened = database::open_settled(&*self.disk);
         let surveyed = match &opened {
             Ok(database) => mend::survey(database, &counts),
             Err(error) if is_damage(error) => Err(Trouble::Inconsistent("it is not a database any more")),
@@ -88,7 +88,7 @@ impl Spool {
                 self.mend(opened.ok(), journal, &counts, now)?;
                 // Whoever opens a spool asks for all that it holds.
                 self.news.clear();
-                let reopened = database::open(&*self.disk).map_err(|source| self.refused(source))?;
+                let reopened = database::open_settled(&*self.disk).map_err(|source| self.refused(source))?;
                 self.database = Some(reopened);
                 self.stored()?
             }

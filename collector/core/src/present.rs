@@ -67,6 +67,32 @@ pub fn is_ratio(metric: &str) -> bool {
     unit == "1" && SHARES.iter().any(|share| metric.contains(share))
 }
 
+/// Whether the metric says yes (1) or no (0).
+pub fn is_flag(metric: &str) -> bool {
+    const ENDS: &[&str] = &[
+        ".reachable",
+        ".up",
+        "_required",
+        "_unexpected",
+        "_warning",
+        ".synchronized",
+        ".disk_encryption",
+        ".firewall",
+        ".secure_boot",
+        ".end_of_life",
+        ".discharging_on_ac",
+        ".present",
+        ".problem",
+        ".conflict",
+    ];
+    ENDS.iter().any(|end| metric.ends_with(end))
+}
+
+/// A flag in a word.
+pub fn flag(value: f64) -> &'static str {
+    if value >= 0.5 { "yes" } else { "no" }
+}
+
 /// A share as percent: `97.3 %`.
 pub fn percent(share: f64) -> String {
     format!("{} %", number(share * 100.0))

@@ -1,7 +1,7 @@
 //! Numbers, times and names in the form in which people read them.
 
 use crate::web::shown::Shown;
-use firstline_collector_core::present::is_ratio;
+use firstline_collector_core::present::{flag, is_flag, is_ratio};
 use firstline_model::{Timestamp, Value, semconv};
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) fn measured(metric: &str, value: f64) -> String {
         "Cel" => format!("{value:.0} °C"),
         "s" => seconds(value),
         "1" if is_ratio(metric) => format!("{} %", short(value * 100.0)),
-        "1" if is_truth(metric) => if value >= 0.5 { "yes" } else { "no" }.to_owned(),
+        "1" if is_flag(metric) => flag(value).to_owned(),
         "1" | "" => short(value),
         counted => {
             let noun = counted.trim_matches(['{', '}']);
@@ -62,27 +62,6 @@ pub(super) fn measured(metric: &str, value: f64) -> String {
             format!("{} {noun}{plural}", short(value))
         }
     }
-}
-
-/// Whether the metric says yes or no.
-pub(super) fn is_truth(metric: &str) -> bool {
-    const ENDS: &[&str] = &[
-        ".reachable",
-        ".up",
-        "_required",
-        "_unexpected",
-        "_warning",
-        ".synchronized",
-        ".disk_encryption",
-        ".firewall",
-        ".secure_boot",
-        ".end_of_life",
-        ".discharging_on_ac",
-        ".present",
-        ".problem",
-        ".conflict",
-    ];
-    ENDS.iter().any(|end| metric.ends_with(end))
 }
 
 /// At most one digit after the point, none where it would be zero or means nothing.

@@ -167,7 +167,10 @@ struct Log {
     read: usize,
     io_errors: usize,
     stopped: usize,
+    /// Drives with errors.
     devices: BTreeSet<String>,
+    /// Those whose file system stopped.
+    stopped_devices: BTreeSet<String>,
     /// The newest lines that matter.
     lines: std::collections::VecDeque<String>,
 }
@@ -175,14 +178,14 @@ struct Log {
 impl Log {
     fn take(&mut self, line: &str) {
         self.read += 1;
-        let device = match classify(line) {
+        let (devices, device) = match classify(line) {
             Some(Message::DiskError { device, .. }) => {
                 self.io_errors += 1;
-                device
+                (&mut self.devices, device)
             }
             Some(Message::FilesystemStopped { device }) => {
                 self.stopped += 1;
-                device
+                (&mut self.stopped_devices, device)
             }
             Some(
                 Message::OutOfMemory { .. }
@@ -195,8 +198,8 @@ impl Log {
             )
             | None => return,
         };
-        if self.devices.len() < MAX_DEVICES {
-            self.devices.insert(device);
+        if devices.len() < MAX_DEVICES {
+            devices.insert(device);
         }
         if self.lines.len() == SHOWN_LINES {
             self.lines.pop_front();
@@ -205,15 +208,22 @@ impl Log {
     }
 
     fn judge(self) -> Examined {
-        let devices: Vec<String> = self.devices.into_iter().collect();
-        let (outcome, summary) = if self.io_errors + self.stopped == 0 {
+        let list = |devices: &BTreeSet<String>| devices.iter().cloned().collect::<Vec<_>>().join(", ");
+        let mut sentences = Vec::new();
+        if self.io_errors > 0 {
+            let (errors, of) = (self.io_errors, list(&self.devices));
+            sentences.push(format!("The kernel's log holds {errors} read or write errors, of {of}."));
+        }
+        if self.stopped > 0 {
+            let on = list(&self.stopped_devices);
+            sentences.push(format!("A file system stopped accepting writes, on {on}."));
+        }
+        let (outcome, summary) = if sentences.is_empty() {
             (DiagnosticOutcome::Ok, "The kernel's log holds no error of a drive or file system.".to_owned())
         } else {
-            let (errors, list) = (self.io_errors, devices.join(", "));
-            let stopped = if self.stopped > 0 { " A file system stopped accepting writes." } else { "" };
-            let text = format!("The kernel's log holds {errors} read or write errors, of {list}.{stopped}");
-            (DiagnosticOutcome::Problem, text)
+            (DiagnosticOutcome::Problem, sentences.join(" "))
         };
+        let devices: BTreeSet<String> = self.devices.union(&self.stopped_devices).cloned().collect();
         let facts = facts([
             ("io_errors", Some(Value::from(self.io_errors as f64))),
             ("filesystems_stopped", Some(Value::from(self.stopped as f64))),
@@ -297,5 +307,14 @@ mod tests {
         let Some(Value::List(lines)) = examined.facts.get("lines") else { panic!() };
         assert_eq!(lines.len(), SHOWN_LINES);
         assert!(lines[SHOWN_LINES - 1].as_text().unwrap().contains("sector 39"));
+    }
+
+    #[test]
+    fn a_file_system_that_stopped_is_not_called_a_read_error() {
+        let mut log = Log::default();
+        log.take("EXT4-fs (loop0): Remounting filesystem read-only");
+        let examined = log.judge();
+        assert_eq!(examined.outcome, DiagnosticOutcome::Problem);
+        assert_eq!(examined.summary, "A file system stopped accepting writes, on loop0.");
     }
 }

@@ -61,3 +61,10 @@ fn documents_read_in_one_bounded_line() {
     assert_eq!(document(&Value::texts(["a", "b"]), 200), "a, b");
     assert!(document(&Value::texts(vec!["x".repeat(1000); 100]), 50).chars().count() <= 50);
 }
+
+#[test]
+fn what_is_yes_or_no_is_told_as_such() {
+    assert!(is_flag(semconv::TIME_SYNCHRONIZED) && is_flag(semconv::GATEWAY_REACHABLE));
+    assert!(!is_flag(semconv::FILESYSTEM_UTILIZATION) && !is_flag(semconv::PRINTER_STATE));
+    assert_eq!((flag(1.0), flag(0.0)), ("yes", "no"));
+}

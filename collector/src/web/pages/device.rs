@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{Finding, Phase};
+use firstline_collector_core::present::is_flag;
 use firstline_collector_store::quiet::SuppressionFilter;
 use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
 use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
@@ -277,7 +278,7 @@ impl FindingView {
         let measured = |value: f64| units::measured(&finding.metric, value);
         let value = match (finding.value, finding.threshold) {
             // The level of what is yes or no would say nothing.
-            (Some(value), Some(_)) if units::is_truth(&finding.metric) => measured(value),
+            (Some(value), Some(_)) if is_flag(&finding.metric) => measured(value),
             (Some(value), Some(level)) => format!("{} (level {})", measured(value), measured(level)),
             (Some(value), None) => measured(value),
             (None, _) => String::new(),
