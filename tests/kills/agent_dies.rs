@@ -86,12 +86,12 @@ impl Scene {
         1.0 - available as f64 / MEMORY_KIB as f64
     }
 
-    /// A random instant of a life that has something to lose. Every fourth life waits for its first ack; how long that
-    /// took from its start.
+    /// A random instant of a life that has something to lose. The first life and every fourth of the others wait for their
+    /// first ack; how long that took from its start.
     fn somewhen(&mut self, round: u64, begun: Instant) -> Option<Duration> {
         let choice = mix(&[self.seed, round, 6]);
         self.agent.log().wait("a record is durable", seconds(10), is_durable);
-        let heard = choice.is_multiple_of(4).then(|| {
+        let heard = (round == 0 || choice.is_multiple_of(4)).then(|| {
             self.agent.log().wait("an ack", seconds(10), is_ack);
             begun.elapsed()
         });
