@@ -329,6 +329,7 @@ impl Agent {
                 records,
                 sent_at_ms: self.now().as_millis(),
                 clock_ms: self.clock.wall().as_millis(),
+                generation: self.lineage.durable_generation(),
             };
             let message = v1::agent_message::Message::Batch(batch);
             if !self.stream.as_ref().is_some_and(|stream| stream.send(message)) {

@@ -3,7 +3,7 @@
 
 use crate::secret;
 use anyhow::{Context, Result, bail};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -19,9 +19,11 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 }
 
 /// What this process holds in memory (keys, passwords that are being checked) is not left behind in a file when it crashes.
+/// One byte and not none: no file begins so small, and Linux hands a core to a program that collects cores whatever the
+/// limit is, unless it is exactly one. Who started this may have set none at all, which cannot be raised.
 pub(crate) fn forbid_core_files() -> Result<()> {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).context("core files cannot be forbidden")
+    let most = getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1));
+    setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) }).context("core files cannot be forbidden")
 }
 
 /// Writes a new file that only this user may read, whole and durable, or none. Refuses a name that is taken.

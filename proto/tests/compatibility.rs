@@ -125,6 +125,7 @@ fn write_specimens(folder: &Path) {
         records: vec![record.clone()],
         sent_at_ms: 1_767_603_301_000,
         clock_ms: 0,
+        generation: 0,
     };
     let hello = v1::Hello {
         protocol: 1,

@@ -51,8 +51,12 @@ fn r7_a_machine_set_back_to_a_snapshot_is_found_out_and_a_restored_spool_is_not(
     let spool = agent.spool();
     let lives = |collector: &mut Collector, agent: &mut Agent, count: usize| {
         for _ in 0..count {
+            let records = format!("SELECT count(*) FROM record WHERE device = '{}'", agent.device());
+            let before = number(&collector.database(), &records);
             agent.start();
-            collector.wait_for_device(agent.device());
+            until("it has said something", seconds(20), || {
+                (number(&collector.database(), &records) > before).then_some(())
+            });
             agent.stop();
             // Its going is noted, so that the next coming is seen.
             let gone = format!(
@@ -63,11 +67,11 @@ fn r7_a_machine_set_back_to_a_snapshot_is_found_out_and_a_restored_spool_is_not(
         }
     };
     lives(&mut collector, &mut agent, 1);
-    let mut snapshot = agent.cloned();
+    let older = agent.cloned();
     lives(&mut collector, &mut agent, 3);
 
     // An old copy of the spool alone: an administrator's restore, nothing to accuse anybody of.
-    std::fs::copy(snapshot.spool(), &spool).unwrap();
+    std::fs::copy(older.spool(), &spool).unwrap();
     for leftover in ["-wal", "-shm"] {
         let mut name = spool.clone().into_os_string();
         name.push(leftover);
@@ -76,6 +80,9 @@ fn r7_a_machine_set_back_to_a_snapshot_is_found_out_and_a_restored_spool_is_not(
     lives(&mut collector, &mut agent, 2);
     assert_eq!(status(&mut collector, &agent), "active");
 
+    // One stream is enough.
+    let mut snapshot = agent.cloned();
+    lives(&mut collector, &mut agent, 1);
     snapshot.start();
     collector.ticket("agent.cloned", "is there", seconds(60), is_there);
     assert_eq!(status(&mut collector, &agent), "quarantined");

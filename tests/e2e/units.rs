@@ -54,7 +54,7 @@ fn r8_the_agents_service_may_do_little_more_than_its_probes_need() {
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-        "LimitCORE=0",
+        "LimitCORE=1",
         "MemoryMax=",
     ] {
         assert!(text.lines().any(|there| there.starts_with(line)), "{line} is missing");

@@ -136,6 +136,7 @@ impl Stranger {
             records: vec![record],
             sent_at_ms: crate::backlog::now_ms(),
             clock_ms: 0,
+            generation: 0,
         };
         let messages = [v1::agent_message::Message::Hello(hello), v1::agent_message::Message::Batch(batch)];
         // The stream stays open after them, as an agent's does.

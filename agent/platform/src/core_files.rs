@@ -1,4 +1,7 @@
 //! What this process holds in memory (its key, what it is about to send) is not left behind in a file when it crashes.
+//!
+//! The limit is one byte and not none: no file begins so small, and Linux hands a core to a program that collects cores
+//! (as systemd-coredump and apport) whatever the limit is, unless it is exactly one.
 
 use std::io;
 
@@ -10,8 +13,10 @@ use std::io;
 pub fn forbid() -> io::Result<()> {
     #[cfg(unix)]
     {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        // Who started this may have set none at all, which cannot be raised and is as good where cores become files.
+        let most = getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1));
+        setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
     Ok(())
 }

@@ -37,6 +37,8 @@ pub(super) struct Lineage {
     incarnation: [u8; 16],
     attempt: u64,
     place: Place,
+    /// Whether the place is on the disk, so that no later process can show an older one.
+    is_durable: bool,
 }
 
 /// What the last welcome said, as it is kept.
@@ -51,7 +53,7 @@ pub(super) struct Place {
 
 impl Lineage {
     pub(super) fn begin(incarnation: [u8; 16]) -> Self {
-        Self { incarnation, attempt: 0, place: Place::default() }
+        Self { incarnation, attempt: 0, place: Place::default(), is_durable: false }
     }
 
     /// What an earlier process kept.
@@ -78,6 +80,11 @@ impl Lineage {
 
     pub(super) fn continue_from(&mut self, place: Place) {
         self.place = place;
+    }
+
+    /// The place that is on the disk; 0: none.
+    pub(super) fn durable_generation(&self) -> u64 {
+        if self.is_durable { self.place.generation } else { 0 }
     }
 
     pub(super) fn next_hello(&mut self) -> v1::HelloLineage {
@@ -119,9 +126,11 @@ impl Agent {
             // On a full disk the stream still goes on: the place before is as good once more.
             if let Err(error) = private_file::replace(&place_path(home), text.as_bytes()) {
                 tracing::warn!(error = %error, "the place in the chain of streams cannot be kept");
+                self.lineage.is_durable = false;
                 return Ok(());
             }
         }
+        self.lineage.is_durable = self.home.is_some();
         self.lineage.place = place;
         Ok(())
     }

@@ -4,8 +4,8 @@
 //! agent makes it durable and shows it when it comes back. A cloned disk or a rolled-back virtual machine shows a
 //! place that the chain has left behind, because somebody else went on from it.
 //!
-//! What looks similar and is innocent: a welcome that was lost (the place before is shown once more), a collector that
-//! was restored from a backup (the agent's place is ahead), and a hello that was long under way (its process has
+//! What looks similar and is innocent: a welcome that was lost (the place before is shown once more, until the agent
+//! says that it has the new one on its disk), a collector that was restored from a backup (the agent's place is ahead), and a hello that was long under way (its process has
 //! said hello again since, or another process took over). A late hello comes once; one that keeps coming is alive.
 
 /// How many late hellos in a row are taken for accidents of the network.
@@ -44,7 +44,8 @@ pub struct Lineage {
     pub place: Place,
     /// The process before it; all zero when there was none.
     pub former: [u8; 16],
-    /// The place that was shown then: shown again, the welcome was lost.
+    /// The place that was shown then: shown again, the welcome was lost. Once the agent has its new place on the disk, that
+    /// one: nothing was lost.
     pub shown: Place,
     /// Late hellos of others since this process came: of the one before it, or of somebody who shows no place.
     pub late: u32,
@@ -104,6 +105,12 @@ pub fn late(kept: &Lineage) -> Verdict {
 }
 
 impl Lineage {
+    /// What is kept when the agent says which place it has on its disk; `None` when that changes nothing.
+    pub fn settled(&self, durable: u64) -> Option<Self> {
+        let is_new = durable == self.place.generation && self.shown != self.place;
+        is_new.then_some(Self { shown: self.place, ..*self })
+    }
+
     /// As it is kept.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BYTES);
@@ -185,11 +192,12 @@ mod tests {
             verdict
         }
 
-        /// Connects and makes the place durable.
+        /// Connects, makes the place durable and says so.
         fn lets_in(&mut self, machine: &mut Machine) -> bool {
             match self.hears(&machine.hello()) {
                 Verdict::Continues(lineage) => {
                     machine.place = lineage.place;
+                    self.kept = lineage.settled(machine.place.generation).or(self.kept);
                     true
                 }
                 Verdict::Late(_) | Verdict::Forked => false,
@@ -253,6 +261,26 @@ mod tests {
             let found = (0..6).any(|_| desk.hears(&machine.hello()) == Verdict::Forked);
             assert!(found, "with memory: {with_memory}");
         }
+    }
+
+    #[test]
+    fn r7_a_machine_set_back_by_one_stream_is_found_out_at_its_first_hello() {
+        let (mut desk, mut machine) = (Desk::default(), Machine::new(1));
+        assert!(desk.lets_in(&mut machine));
+        let mut snapshot = machine.restarted(9);
+        assert!(desk.lets_in(&mut machine));
+        assert_eq!(desk.hears(&snapshot.hello()), Verdict::Forked);
+    }
+
+    #[test]
+    fn r7_a_place_that_never_reached_the_disk_is_not_asked_for() {
+        let (mut desk, mut machine) = (Desk::default(), Machine::new(1));
+        assert!(desk.lets_in(&mut machine));
+        // It sends on the new stream, and its disk refuses: it says no place, or the one it has.
+        let Verdict::Continues(lineage) = desk.hears(&machine.hello()) else { panic!() };
+        assert_eq!(lineage.settled(0), None);
+        assert_eq!(lineage.settled(machine.place.generation), None);
+        assert!(desk.lets_in(&mut machine.restarted(2)));
     }
 
     #[test]

@@ -145,6 +145,16 @@ pub(super) async fn trace(
     }
 }
 
+/// The agent has its place on its disk: whoever shows an older one from now on was set back.
+pub(super) async fn settle(ingest: &Ingest, device: &DeviceId, durable: u64) -> Result<(), StoreError> {
+    let kept = ingest.store.identity(device).await?.lineage;
+    if let Some(next) = kept.and_then(|kept| kept.settled(durable)) {
+        // When another stream moved the chain meanwhile, this one has nothing to say any more.
+        ingest.store.move_lineage(device, kept.as_ref(), Some(&next)).await?;
+    }
+    Ok(())
+}
+
 /// A certificate came that was replaced: whoever shows it again and again is another machine with the same disk.
 pub(super) async fn replaced_certificate(ingest: &Ingest, device: &DeviceId) -> Result<(), StoreError> {
     match trace(ingest, device, None).await? {

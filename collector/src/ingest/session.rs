@@ -130,6 +130,7 @@ impl Session for Sessions {
             outgoing,
             asked: HashSet::new(),
             certificate_not_after: known.certificate_not_after,
+            unsettled: None,
             renew_at: None,
         };
         tokio::spawn(running.run(request.into_inner()));
@@ -148,6 +149,8 @@ struct Running {
     /// When the certificate of this stream ends, and the stream with it.
     certificate_not_after: Timestamp,
     /// When the agent is told to renew; `None` while this collector issues nothing.
+    /// The place that this stream was given, until the agent says that it has it on its disk.
+    unsettled: Option<u64>,
     renew_at: Option<Timestamp>,
 }
 
@@ -293,6 +296,7 @@ impl Running {
             );
         }
         recovered::note(&self.ingest, &self.device, &lost).await;
+        self.unsettled = place.map(|place| place.generation);
         intake.told(accepted.welcome.credit);
         self.send(v1::collector_message::Message::Welcome(v1::Welcome {
             marks: accepted
@@ -461,6 +465,7 @@ impl Running {
     ) -> Result<(), Ending> {
         match message.message {
             Some(v1::agent_message::Message::Batch(batch)) => {
+                self.settle(batch.generation).await;
                 let sent_at = Timestamp::from_millis(batch.sent_at_ms);
                 let clock =
                     if batch.clock_ms == 0 { sent_at } else { Timestamp::from_millis(batch.clock_ms) };
@@ -496,6 +501,17 @@ impl Running {
             Some(v1::agent_message::Message::Hello(_)) => Err(protocol("a hello comes once")),
             // A newer agent may say things that this version does not know.
             None => Ok(()),
+        }
+    }
+
+    /// The agent says which place it has on its disk.
+    async fn settle(&mut self, durable: u64) {
+        if self.unsettled.take_if(|place| *place == durable).is_none() {
+            return;
+        }
+        if let Err(error) = identity::settle(&self.ingest, &self.device, durable).await {
+            // Nothing is lost: a machine that is set back by one stream would go unnoticed, by more would not.
+            tracing::warn!(device = %self.device, error = %error, "a lineage cannot be kept");
         }
     }
 

@@ -898,6 +898,10 @@ pub struct Batch {
     /// What the device's clock said then; 0: the same.
     #[prost(sint64, tag = "5")]
     pub clock_ms: i64,
+    /// The place in the chain of streams that the agent has durable now; 0: none, or it cannot keep one. Who has shown the
+    /// place that its welcome gave never shows the one before it again, unless it was set back.
+    #[prost(uint64, tag = "6")]
+    pub generation: u64,
 }
 /// The stream is about to end and the agent knows why.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
