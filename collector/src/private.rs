@@ -23,7 +23,8 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 /// limit is, unless it is exactly one. Who started this may have set none at all, which cannot be raised.
 pub(crate) fn forbid_core_files() -> Result<()> {
     let most = getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1));
-    setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) }).context("core files cannot be forbidden")
+    setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) })
+        .context("core files cannot be forbidden")
 }
 
 /// Writes a new file that only this user may read, whole and durable, or none. Refuses a name that is taken.

@@ -53,7 +53,14 @@ fn hello() -> Vec<u8> {
 
 fn batch() -> Vec<u8> {
     let records = vec![healthy_minute(1), healthy_minute(2)];
-    let batch = v1::Batch { epoch: vec![7; 16], first_seq: 1, records, sent_at_ms: now_ms(), clock_ms: 0, generation: 0 };
+    let batch = v1::Batch {
+        epoch: vec![7; 16],
+        first_seq: 1,
+        records,
+        sent_at_ms: now_ms(),
+        clock_ms: 0,
+        generation: 0,
+    };
     v1::AgentMessage { message: Some(v1::agent_message::Message::Batch(batch)) }.encode_to_vec()
 }
 

@@ -248,8 +248,14 @@ impl SimulatedStream {
 
     /// Sends a batch and does not wait.
     pub async fn send_batch(&self, epoch: [u8; 16], first_seq: u64, records: Vec<Vec<u8>>) -> Result<()> {
-        let batch =
-            v1::Batch { epoch: epoch.to_vec(), first_seq, records, sent_at_ms: now_ms(), clock_ms: 0, generation: 0 };
+        let batch = v1::Batch {
+            epoch: epoch.to_vec(),
+            first_seq,
+            records,
+            sent_at_ms: now_ms(),
+            clock_ms: 0,
+            generation: 0,
+        };
         self.outgoing.send(agent(v1::agent_message::Message::Batch(batch))).await.context("no stream")
     }
 
