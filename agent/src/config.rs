@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, bail};
 use firstline_agent_core::policy::clamp_interval;
-use firstline_agent_probes::{Overrides, PROBES};
+use firstline_agent_probes::{Community, Overrides, PROBES};
 use notify::{RecursiveMode, Watcher};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -50,6 +50,8 @@ struct OverridesConfig {
     path_target: Option<String>,
     tls_endpoints: Vec<String>,
     tls_files: Vec<String>,
+    snmp_community: Option<String>,
+    snmp_port: Option<u16>,
 }
 
 /// What the code uses.
@@ -161,6 +163,8 @@ fn overrides(config: OverridesConfig) -> Overrides {
         path_target: config.path_target,
         tls_endpoints: config.tls_endpoints,
         tls_files: config.tls_files,
+        snmp_community: config.snmp_community.map(Community),
+        snmp_port: config.snmp_port,
     }
 }
 

@@ -5,6 +5,7 @@ use firstline_tests::dns::DnsServer;
 use firstline_tests::needs::{self, Need};
 use firstline_tests::office::Office;
 use firstline_tests::printer::{self, PrintServer};
+use firstline_tests::snmp::{self, SnmpPrinter};
 use firstline_tests::wait::{seconds, until};
 use firstline_tests::{Agent, Collector};
 use serde_json::Value as Json;
@@ -109,6 +110,35 @@ fn a_paper_jam_becomes_one_ticket_in_plain_words_and_a_cleared_one_resolves_it()
     assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all:#}");
 
     jam.clear();
+    let resolved = collector.ticket("prn.error", "is resolved", seconds(60), is_resolved);
+    assert_eq!(resolved["id"], ticket["id"]);
+}
+
+#[test]
+fn a_jam_that_is_known_over_snmp_only_is_the_same_ticket() {
+    let needs = printer::PROGRAMS.iter().chain(snmp::PROGRAMS).map(|name| Need::Program(name));
+    if !needs::met(&needs.chain([Need::Root, Need::Program("ip")]).collect::<Vec<_>>()) {
+        return;
+    }
+    let office = Office::opened();
+    let printing = PrintServer::started(&office);
+    let device = SnmpPrinter::started(&office);
+    let mut collector = Collector::prepared()
+        .listening_on(office.gateway())
+        .overriding("prn.error", "for = \"5s\"\nclear = { for = \"5s\" }");
+    collector.start();
+    let overrides = format!("{}{}", printing.overrides(), device.overrides());
+    let agent = Agent::enrolled(&collector).in_office(&office).probing(&["printer"], &overrides).started();
+    collector.wait_for_device(agent.device());
+    device.jams();
+
+    let ticket = collector.ticket("prn.error", "is worked", seconds(60), is_worked);
+    let title = ticket["title"].as_str().unwrap();
+    assert!(title.contains("paper is jammed"), "{title}");
+    let all = collector.rest().get_json("/api/v1/tickets");
+    assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all:#}");
+
+    device.recovers();
     let resolved = collector.ticket("prn.error", "is resolved", seconds(60), is_resolved);
     assert_eq!(resolved["id"], ticket["id"]);
 }

@@ -83,6 +83,11 @@ fn no_reply_of_a_printer_makes_the_probe_panic() {
 }
 
 #[test]
+fn r15_no_snmp_answer_makes_the_walk_panic_or_endless() {
+    replay("snmp");
+}
+
+#[test]
 fn every_target_has_a_program_a_corpus_and_a_test() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let programs = std::fs::read_to_string(manifest.join("fuzz/Cargo.toml")).expect("the manifest");

@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rest", run: rest::rest, mutations: 1_500 },
     Target { name: "smartctl", run: targets::smartctl, mutations: 4_000 },
     Target { name: "ipp", run: targets::ipp, mutations: 8_000 },
+    Target { name: "snmp", run: targets::snmp, mutations: 8_000 },
 ];
 
 /// Runs the target called `name`; for the programs of `tests/fuzz`.

@@ -29,6 +29,7 @@ pub mod printer;
 pub mod process;
 pub mod rest;
 pub mod simulated;
+pub mod snmp;
 pub mod stranger;
 pub mod tracer;
 pub mod volume;

@@ -158,7 +158,7 @@ impl Jam {
 }
 
 /// A program on the desk; all its children end with it.
-fn on_the_desk(desk: &str, name: &str) -> Command {
+pub(crate) fn on_the_desk(desk: &str, name: &str) -> Command {
     let mut command = process::command("ip");
     command.args([
         "netns",

@@ -67,6 +67,20 @@ pub struct Overrides {
     pub tls_endpoints: Vec<String>,
     /// Absolute paths of PEM files whose first certificate is watched.
     pub tls_files: Vec<String>,
+    /// The community that printers are asked with over SNMP, instead of `public`; an empty one switches SNMP off.
+    pub snmp_community: Option<Community>,
+    /// The port of the printers' SNMP agents, instead of 161.
+    pub snmp_port: Option<u16>,
+}
+
+/// An SNMP community. It lets its holder read a printer, so no log shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Community(pub String);
+
+impl std::fmt::Debug for Community {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Community(..)")
+    }
 }
 
 impl Overrides {
@@ -93,6 +107,11 @@ impl Overrides {
         }
         if let Some(path) = self.tls_files.iter().find(|path| !Path::new(path).is_absolute()) {
             return Some(("tls_files", format!("{path:?} is not an absolute path")));
+        }
+        if let Some(community) = &self.snmp_community
+            && community.0.len() > 255
+        {
+            return Some(("snmp_community", "it is longer than 255 bytes".to_owned()));
         }
         None
     }

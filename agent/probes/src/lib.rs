@@ -43,7 +43,7 @@ pub mod time;
 pub mod vpn;
 pub mod wifi;
 
-pub use context::{Context, Overrides, Policy};
+pub use context::{Community, Context, Overrides, Policy};
 pub use error::ProbeError;
 pub use probe::{Descriptor, Due, Probe, ProbeEntry};
 pub use root::Root;

@@ -2,8 +2,9 @@
 //!
 //! The print server (CUPS) is asked over IPP on its local socket, then each device that has an address is asked itself,
 //! because CUPS does not notice that a printer is gone or jammed before a job is stuck. Devices behind `ipps`, `socket`
-//! and `lpd` are only connected to in this form; what sits behind USB or is found by DNS-SD is not asked. Everything that
-//! a printer says is bounded in size and time.
+//! and `lpd` are only connected to in this form; what sits behind USB or is found by DNS-SD is not asked. Whatever accepts
+//! a connection is asked over SNMP too, and both answers become one. Everything that a printer says is bounded in size and
+//! time.
 
 pub(crate) mod device;
 mod http;
@@ -11,32 +12,35 @@ mod message;
 pub(crate) mod queue;
 pub mod reasons;
 mod report;
+mod snmp;
 pub(crate) mod source;
 pub mod supplies;
 
 pub(crate) use report::queued;
+pub use snmp::reads_datagrams;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Sink};
 use device::Contact;
 use firstline_model::{Component, ComponentKind};
 use queue::{Jobs, Queue};
-use reasons::ReasonSeverity;
 use source::Source;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many queues are asked about at the same time.
 const PARALLEL: usize = 6;
-/// After this long no further queue is begun; one takes at most 14 s (jobs, name, connection, answer).
+/// After this long no further queue is begun; one takes at most 18 s (jobs, name, connection, answer, SNMP).
 const BEGIN_LIMIT: Duration = Duration::from_secs(25);
 
 /// Queues, jobs, supplies and the devices behind them.
 #[derive(Debug, Default)]
 pub struct Printer {
-    /// The reasons that each queue had in the last run: what is gone is reported as gone.
-    last: BTreeMap<String, BTreeSet<(String, ReasonSeverity, bool)>>,
+    /// What each queue's printer said in the last run: what is gone is reported as gone.
+    last: BTreeMap<String, report::Told>,
+    /// What is known of the printers over SNMP.
+    known: BTreeMap<String, snmp::Known>,
 }
 
 impl Probe for Printer {
@@ -51,15 +55,20 @@ impl Probe for Printer {
     }
 
     fn collect(&mut self, context: &Context, sink: &mut Sink) {
-        match examine(context) {
+        match examine(context, &self.known) {
             Ok(queues) => {
                 let mut seen = BTreeMap::new();
                 for examined in &queues {
                     let before = self.last.get(&examined.queue.name);
-                    if let Some(reasons) = report::queue(examined, before, sink) {
-                        seen.insert(examined.queue.name.clone(), reasons);
+                    if let Some(told) = report::queue(examined, before, sink) {
+                        seen.insert(examined.queue.name.clone(), told);
+                    }
+                    // A printer that is off for a moment is not a new one afterwards.
+                    if let Some(known) = examined.snmp.clone() {
+                        self.known.insert(examined.queue.name.clone(), known);
                     }
                 }
+                self.known.retain(|name, _| seen.contains_key(name));
                 self.last = seen;
                 if queues.is_empty() {
                     absent(&ProbeError::NotPresent("this machine has no print queue".to_owned()), sink);
@@ -83,6 +92,8 @@ pub(crate) struct Examined {
     pub(crate) queue: Queue,
     pub(crate) jobs: Result<Jobs, ProbeError>,
     pub(crate) contact: Result<Contact, ProbeError>,
+    /// What it said over SNMP; `None` when it was not asked.
+    pub(crate) snmp: Option<snmp::Known>,
 }
 
 impl Examined {
@@ -99,8 +110,12 @@ impl Examined {
     }
 }
 
-fn examine(context: &Context) -> Result<Vec<Examined>, ProbeError> {
+fn examine(
+    context: &Context,
+    known: &BTreeMap<String, snmp::Known>,
+) -> Result<Vec<Examined>, ProbeError> {
     let source = Source::of(context);
+    let settings = snmp::Settings::of(context);
     let queues = source.queues()?;
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(queues.len()));
@@ -110,10 +125,10 @@ fn examine(context: &Context) -> Result<Vec<Examined>, ProbeError> {
             scope.spawn(|| {
                 while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let examined = if begun.elapsed() < BEGIN_LIMIT {
-                        one(&source, queue.clone())
+                        one(&source, settings, queue.clone(), known.get(&queue.name))
                     } else {
                         let late = || ProbeError::TimedOut("other printers took all the time".to_owned());
-                        Examined { queue: queue.clone(), jobs: Err(late()), contact: Err(late()) }
+                        Examined { queue: queue.clone(), jobs: Err(late()), contact: Err(late()), snmp: None }
                     };
                     if let Ok(mut done) = done.lock() {
                         done.push(examined);
@@ -127,7 +142,12 @@ fn examine(context: &Context) -> Result<Vec<Examined>, ProbeError> {
     Ok(done)
 }
 
-fn one(source: &Source, queue: Queue) -> Examined {
+fn one(
+    source: &Source,
+    settings: Option<snmp::Settings<'_>>,
+    queue: Queue,
+    before: Option<&snmp::Known>,
+) -> Examined {
     let jobs = source.jobs(&queue.name);
     let contact = match &queue.device_uri {
         Some(uri) => source.contact(&queue.name, uri),
@@ -135,7 +155,8 @@ fn one(source: &Source, queue: Queue) -> Examined {
             Err(ProbeError::NotPermitted("the print server does not tell the device's address".to_owned()))
         }
     };
-    Examined { queue, jobs, contact }
+    let snmp = contact.as_ref().ok().and_then(|contact| source.snmp(&queue, contact, settings, before));
+    Examined { queue, jobs, contact, snmp }
 }
 
 /// Reads an IPP reply and everything that the probe would take from it; `false` when it is refused. For the fuzz
@@ -157,13 +178,13 @@ pub(crate) fn examine_one(context: &Context, name: &str) -> Result<Examined, Pro
     let source = Source::of(context);
     let found = source.queues()?.into_iter().find(|queue| queue.name == name);
     found
-        .map(|queue| one(&source, queue))
+        .map(|queue| one(&source, snmp::Settings::of(context), queue, None))
         .ok_or_else(|| ProbeError::NotPresent(format!("no queue is called {name}")))
 }
 
 /// The reasons of queue and device as they were said.
 pub(crate) fn all_said(examined: &Examined) -> Vec<String> {
-    report::said(&examined.queue, examined.device().as_ref())
+    report::said(examined, examined.device().as_ref())
 }
 
 #[cfg(test)]

@@ -282,6 +282,9 @@ pub mod attribute {
     pub const OUTCOME: &str = "outcome";
     pub const CHECK: &str = "check";
     pub const REFERENCE: &str = "reference";
+    pub const HR_DEVICE_STATUS: &str = "hrDeviceStatus";
+    pub const HR_PRINTER_STATUS: &str = "hrPrinterStatus";
+    pub const ERRORS: &str = "errors";
 }
 
 /// Attributes that hold the present state of a series instead of naming another series: a sample with another value

@@ -112,3 +112,9 @@ pub(super) fn smartctl(bytes: &[u8]) {
 pub(super) fn ipp(bytes: &[u8]) {
     printer::reads_reply(bytes);
 }
+
+/// What answers for a printer's SNMP agent, datagram after datagram. However it answers, the walk ends.
+pub(super) fn snmp(bytes: &[u8]) {
+    let requests = printer::reads_datagrams(bytes);
+    assert!(requests <= 100, "{requests} requests to one printer");
+}

@@ -14,6 +14,8 @@ const PACKAGES: &[Package] = &[
     Package::program("cups-ipp-utils", "ippeveprinter", "printer tests against a real IPP printer"),
     Package::program("avahi-daemon", "avahi-daemon", "ippeveprinter, which announces itself"),
     Package::program("dbus", "dbus-daemon", "avahi-daemon"),
+    Package::program("snmpd", "snmpd", "printer tests against a real SNMP agent"),
+    Package::program("snmp", "snmpset", "printer tests against a real SNMP agent"),
     Package::program("iproute2", "ip", "network faults in a namespace of their own"),
     Package::program("dnsmasq-base", "dnsmasq", "a DNS and DHCP server that can be broken"),
     Package::program("smartmontools", "smartctl", "disk health tests"),

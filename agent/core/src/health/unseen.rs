@@ -191,6 +191,7 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::POWER_DISCHARGING_ON_AC => "Whether the charger is strong enough".to_owned(),
         semconv::PRINTER_STATE => format!("The state of the printer {id}"),
         semconv::PRINTER_REACHABLE => format!("Whether the printer {id} answers"),
+        semconv::PRINTER_SNMP => format!("What the printer {id} says over SNMP"),
         semconv::PRINTER_JOB_AGE | semconv::PRINTER_JOBS_QUEUED => format!("The jobs of the printer {id}"),
         semconv::PROCESS_CPU_UTILIZATION => "Busy programs".to_owned(),
         "printer" => "Printers".to_owned(),

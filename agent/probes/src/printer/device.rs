@@ -111,6 +111,11 @@ impl DeviceUri {
         Ok(Self { scheme, host: host.to_owned(), port, path: path.to_owned() })
     }
 
+    /// Whether the address is that of another print server, whose SNMP agent would speak of the server.
+    pub(crate) fn is_queue_of_a_server(&self) -> bool {
+        self.path.starts_with("/printers/") || self.path.starts_with("/classes/")
+    }
+
     fn authority(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
@@ -125,12 +130,14 @@ pub(crate) struct Contact {
     pub(crate) said: Option<Result<Reply, ProbeError>>,
     /// Why it is not reachable, for a person.
     pub(crate) detail: Option<String>,
+    /// The address that accepted the connection; none of a captured machine.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Contact {
     /// A device that does not answer.
     pub(crate) fn unreachable(detail: impl Into<String>) -> Self {
-        Self { reachable: false, said: None, detail: Some(detail.into()) }
+        Self { reachable: false, said: None, detail: Some(detail.into()), address: None }
     }
 }
 
@@ -140,15 +147,15 @@ pub(crate) fn contact(uri: &DeviceUri) -> Result<Contact, ProbeError> {
         Ok(addresses) => addresses,
         Err(detail) => return Ok(Contact::unreachable(detail)),
     };
-    let connection = match connect(&addresses) {
-        Ok(connection) => connection,
+    let (connection, address) = match connect(&addresses) {
+        Ok(connected) => connected,
         Err(detail) => return Ok(Contact::unreachable(detail)),
     };
     let said = match uri.scheme {
         Scheme::ConnectOnly => None,
         Scheme::Ipp => Some(ask(uri, connection)),
     };
-    Ok(Contact { reachable: true, said, detail: None })
+    Ok(Contact { reachable: true, said, detail: None, address: Some(address) })
 }
 
 fn ask(uri: &DeviceUri, connection: Connection) -> Result<Reply, ProbeError> {
@@ -159,7 +166,7 @@ fn ask(uri: &DeviceUri, connection: Connection) -> Result<Reply, ProbeError> {
     message::parse(&http::post(connection, &host, &uri.path, &request, ANSWER_LIMIT)?)
 }
 
-fn connect(addresses: &[SocketAddr]) -> Result<Connection, String> {
+fn connect(addresses: &[SocketAddr]) -> Result<(Connection, IpAddr), String> {
     let deadline = Instant::now() + CONNECT_LIMIT;
     let mut last = "the name has no address".to_owned();
     for &address in addresses.iter().take(MAX_ADDRESSES) {
@@ -168,7 +175,7 @@ fn connect(addresses: &[SocketAddr]) -> Result<Connection, String> {
             break;
         }
         match Connection::tcp(address, left) {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok((connection, address.ip())),
             Err(error) => last = format!("{address}: {error}"),
         }
     }

@@ -4,7 +4,8 @@ use crate::Sink;
 use crate::printer::Examined;
 use crate::printer::device::redacted;
 use crate::printer::queue::{Queue, merged, state_name};
-use crate::printer::reasons::ReasonSeverity;
+use crate::printer::reasons::{Reason, ReasonSeverity};
+use crate::printer::snmp::{Known, Said};
 use crate::printer::supplies::Supply;
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
@@ -13,8 +14,15 @@ use std::collections::BTreeSet;
 /// The reasons of one queue: keyword, severity, and whether the device itself reports it.
 type Reasons = BTreeSet<(String, ReasonSeverity, bool)>;
 
-/// Reports one queue and returns its reasons, to be passed in as `before` of the next run.
-pub(super) fn queue(examined: &Examined, before: Option<&Reasons>, sink: &mut Sink) -> Option<Reasons> {
+/// What was told of one queue, as far as its end has to be told too.
+#[derive(Debug)]
+pub(super) struct Told {
+    reasons: Reasons,
+    snmp: Option<Attributes>,
+}
+
+/// Reports one queue; what it returns is passed in as `before` of the next run.
+pub(super) fn queue(examined: &Examined, before: Option<&Told>, sink: &mut Sink) -> Option<Told> {
     let queue = &examined.queue;
     let component = Component::new(ComponentKind::Printer, queue.name.as_str()).ok()?;
     let named = || Attributes::none().with(attribute::PRINTER, queue.name.as_str());
@@ -28,23 +36,30 @@ pub(super) fn queue(examined: &Examined, before: Option<&Reasons>, sink: &mut Si
         ),
     }
     let device = examined.device();
-    let reasons = all_reasons(queue, device.as_ref());
-    report_reasons(&component, &named, &reasons, before, sink);
+    let reasons = all_reasons(examined, device.as_ref());
+    report_reasons(&component, &named, &reasons, before.map(|told| &told.reasons), sink);
     contact(examined, &component, &named, sink);
+    let snmp = snmp(examined, &component, &named, before.and_then(|told| told.snmp.as_ref()), sink);
     jobs(examined, &component, &named, sink);
-    for supply in supplies(queue, device.as_ref()) {
+    for supply in supplies(examined, device.as_ref()) {
         if let Some(share) = supply.share_left() {
             let attributes = named().with(attribute::SUPPLY, supply.name.as_str());
             sink.sample(&component, semconv::PRINTER_SUPPLY_LEVEL, attributes, share);
         }
     }
     sink.state(&component, "printer", document(examined, device.as_ref()));
-    Some(reasons)
+    Some(Told { reasons, snmp })
 }
 
-fn all_reasons(queue: &Queue, device: Option<&Queue>) -> Reasons {
-    let of_device = device.map(|device| device.reasons.as_slice()).unwrap_or_default();
-    let mut all: Reasons = merged(&queue.reasons, of_device)
+/// What the printer says over SNMP.
+fn over_snmp(examined: &Examined) -> Option<&Said> {
+    examined.snmp.as_ref()?.said().ok()
+}
+
+fn all_reasons(examined: &Examined, device: Option<&Queue>) -> Reasons {
+    let mut of_device = device.map(|device| device.reasons.clone()).unwrap_or_default();
+    of_device.extend(over_snmp(examined).into_iter().flat_map(Said::reasons));
+    let mut all: Reasons = merged(&examined.queue.reasons, &of_device)
         .into_iter()
         .map(|(keyword, (severity, from_device))| (keyword, severity, from_device))
         .collect();
@@ -84,6 +99,34 @@ fn contact(examined: &Examined, component: &Component, named: &dyn Fn() -> Attri
     }
 }
 
+fn snmp(
+    examined: &Examined,
+    component: &Component,
+    named: &dyn Fn() -> Attributes,
+    before: Option<&Attributes>,
+    sink: &mut Sink,
+) -> Option<Attributes> {
+    match examined.snmp.as_ref().map(Known::said) {
+        Some(Ok(said)) => {
+            let status = &said.status;
+            let attributes = named()
+                .with(attribute::HR_DEVICE_STATUS, status.device)
+                .with(attribute::HR_PRINTER_STATUS, status.printer)
+                .with(attribute::ERRORS, status.errors.join(","));
+            if let Some(gone) = before.filter(|before| **before != attributes) {
+                sink.sample(component, semconv::PRINTER_SNMP, gone.clone(), 0.0);
+            }
+            sink.sample(component, semconv::PRINTER_SNMP, attributes.clone(), 1.0);
+            Some(attributes)
+        }
+        Some(Err(error)) => {
+            sink.failed(component, semconv::PRINTER_SNMP, error);
+            before.cloned()
+        }
+        None => before.cloned(),
+    }
+}
+
 fn jobs(examined: &Examined, component: &Component, named: &dyn Fn() -> Attributes, sink: &mut Sink) {
     match &examined.jobs {
         Ok(jobs) => {
@@ -107,23 +150,34 @@ pub(crate) fn queued(examined: &Examined) -> Option<f64> {
     [listed, counted].into_iter().flatten().reduce(f64::max)
 }
 
-/// The device knows its supplies better than the print server, which only hears of them while it prints.
-fn supplies<'a>(queue: &'a Queue, device: Option<&'a Queue>) -> &'a [Supply] {
-    match device {
-        Some(device) if !device.supplies.is_empty() => &device.supplies,
-        Some(_) | None => &queue.supplies,
+/// The device knows its supplies better than the print server, which only hears of them while it prints. Of what it says
+/// over IPP and over SNMP, the answer with more levels counts, and IPP's when both have as many.
+fn supplies<'a>(examined: &'a Examined, device: Option<&'a Queue>) -> &'a [Supply] {
+    let levels = |supplies: &[Supply]| supplies.iter().filter(|supply| supply.share_left().is_some()).count();
+    let over_ipp = device.map(|device| device.supplies.as_slice()).unwrap_or_default();
+    let over_snmp = over_snmp(examined).map(|said| said.supplies.as_slice()).unwrap_or_default();
+    if over_ipp.is_empty() && over_snmp.is_empty() {
+        &examined.queue.supplies
+    } else if over_ipp.is_empty() || levels(over_snmp) > levels(over_ipp) {
+        over_snmp
+    } else {
+        over_ipp
     }
 }
 
 fn document(examined: &Examined, device: Option<&Queue>) -> Value {
     let queue = &examined.queue;
-    let supplies = supplies(queue, device).iter().map(Supply::document).collect();
+    let supplies = supplies(examined, device).iter().map(Supply::document).collect();
+    let over_snmp = over_snmp(examined);
     let mut pairs = vec![
         ("printer_state", Value::from(queue.state.map_or("unknown", state_name))),
-        ("printer_state_reasons", Value::texts(said(queue, device))),
+        ("printer_state_reasons", Value::texts(said(examined, device))),
         ("supplies", Value::List(supplies)),
     ];
     let device_message = device.and_then(|device| device.message.clone());
+    let device_model = device
+        .and_then(|device| device.model.clone())
+        .or_else(|| over_snmp.and_then(|said| said.model.clone()));
     let texts = [
         ("printer_state_message", queue.message.clone()),
         ("device_uri", queue.device_uri.as_deref().map(redacted)),
@@ -131,7 +185,8 @@ fn document(examined: &Examined, device: Option<&Queue>) -> Value {
         ("make_and_model", queue.model.clone()),
         ("location", queue.location.clone()),
         ("device_uuid", device.and_then(|device| device.uuid.clone())),
-        ("device_make_and_model", device.and_then(|device| device.model.clone())),
+        ("device_make_and_model", device_model),
+        ("device_serial", over_snmp.and_then(|said| said.serial.clone())),
         ("device_state", device.and_then(|device| device.state).map(|state| state_name(state).to_owned())),
         ("device_state_message", device_message),
         ("device_error", examined.device_error()),
@@ -145,6 +200,8 @@ fn document(examined: &Examined, device: Option<&Queue>) -> Value {
     ];
     pairs.extend(truths.into_iter().filter_map(|(name, truth)| Some((name, Value::from(truth?)))));
     pairs.extend(queued(examined).map(|count| ("queued_jobs", Value::from(count))));
+    pairs.extend(over_snmp.and_then(|said| said.pages).map(|pages| ("pages", Value::from(pages as f64))));
+    pairs.extend(over_snmp.map(|said| ("snmp", said.document())));
     if let Some(job) = examined.jobs.as_ref().ok().and_then(|jobs| jobs.oldest.as_ref()) {
         let job = Value::map([
             ("id", Value::from(f64::from(job.id))),
@@ -156,12 +213,19 @@ fn document(examined: &Examined, device: Option<&Queue>) -> Value {
     Value::map(pairs)
 }
 
-/// The reasons as they were said, the queue's first, each once; `none` only where there is nothing else.
-pub(crate) fn said(queue: &Queue, device: Option<&Queue>) -> Vec<String> {
+/// The reasons as they were said, the queue's first, each once; `none` only where there is nothing else. What is heard
+/// over SNMP is said in IPP's words, and only where IPP does not name it.
+pub(crate) fn said(examined: &Examined, device: Option<&Queue>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for text in queue.said.iter().chain(device.iter().flat_map(|device| &device.said)) {
+    for text in examined.queue.said.iter().chain(device.iter().flat_map(|device| &device.said)) {
         if text != "none" && !all.contains(text) {
             all.push(text.clone());
+        }
+    }
+    for reason in over_snmp(examined).into_iter().flat_map(Said::reasons) {
+        let is_said = |text: &String| Reason::parse(text).is_some_and(|said| said.keyword == reason.keyword);
+        if !all.iter().any(is_said) {
+            all.push(format!("{}-{}", reason.keyword, reason.severity.as_str()));
         }
     }
     if all.is_empty() {

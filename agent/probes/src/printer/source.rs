@@ -1,11 +1,12 @@
 //! Where IPP replies come from: the print server of this machine and its printers, or, for a captured machine, files:
 //! `DIR/ipp/cups-get-printers.bin`, `DIR/ipp/get-jobs-<queue>.bin` and `DIR/ipp/get-printer-attributes-<queue>.bin`,
-//! where a missing last one stands for a printer that does not answer.
+//! where a missing last one stands for a printer that does not answer, and `DIR/snmp/<queue>.snmprec`.
 
 use crate::printer::device::{self, Contact, DeviceUri};
 use crate::printer::http::{self, Connection};
 use crate::printer::message::{self, MAX_REPLY_BYTES};
 use crate::printer::queue;
+use crate::printer::snmp;
 use crate::{Context, ProbeError, Root};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -73,12 +74,34 @@ impl Source {
             Self::Captured(root) => {
                 match captured(root, &format!("get-printer-attributes-{}", percent_encoded(queue))) {
                     Ok(bytes) => {
-                        Ok(Contact { reachable: true, said: Some(message::parse(&bytes)), detail: None })
+                        let said = Some(message::parse(&bytes));
+                        Ok(Contact { reachable: true, said, detail: None, address: None })
+                    }
+                    Err(ProbeError::NotPresent(_)) if snmp::is_recorded(root, &percent_encoded(queue)) => {
+                        Ok(Contact { reachable: true, said: None, detail: None, address: None })
                     }
                     Err(ProbeError::NotPresent(_)) => Ok(Contact::unreachable("no captured answer")),
                     Err(error) => Err(error),
                 }
             }
+        }
+    }
+
+    /// Asks the device behind a queue over SNMP; `None` when it is not to be asked.
+    pub(crate) fn snmp(
+        &self,
+        queue: &queue::Queue,
+        contact: &Contact,
+        settings: Option<snmp::Settings<'_>>,
+        before: Option<&snmp::Known>,
+    ) -> Option<snmp::Known> {
+        let uri = DeviceUri::parse(queue.device_uri.as_deref()?).ok()?;
+        if !contact.reachable || uri.is_queue_of_a_server() {
+            return None;
+        }
+        match self {
+            Self::Live { .. } => Some(snmp::ask(contact.address?, settings?, before)),
+            Self::Captured(root) => Some(snmp::recorded(root, &percent_encoded(&queue.name))),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::printer::message::Group;
 use firstline_model::Value;
 
 /// More supplies than this do not fit into a printer.
-const MAX_SUPPLIES: usize = 32;
+pub(super) const MAX_SUPPLIES: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 
 /// How much is there.
@@ -66,13 +66,17 @@ impl Supply {
 pub(crate) fn of(group: &Group) -> Vec<Supply> {
     let markers = markers(group);
     let mut found = if markers.is_empty() { printer_supplies(group) } else { markers };
-    // The name tells the samples apart, so a printer's second supply of one name needs one of its own.
+    tell_apart(&mut found);
+    found
+}
+
+/// The name tells the samples apart, so a printer's second supply of one name needs one of its own.
+pub(super) fn tell_apart(found: &mut [Supply]) {
     for at in 1..found.len() {
         if found[..at].iter().any(|earlier| earlier.name == found[at].name) {
             found[at].name = format!("{} ({})", found[at].name, at + 1);
         }
     }
-    found
 }
 
 fn markers(group: &Group) -> Vec<Supply> {
@@ -124,7 +128,7 @@ fn printer_supplies(group: &Group) -> Vec<Supply> {
         .collect()
 }
 
-fn level_of(level: i32, capacity: i32) -> Level {
+pub(super) fn level_of(level: i32, capacity: i32) -> Level {
     match level {
         -1 => Level::Unavailable,
         -3 => Level::SomeLeft,
@@ -141,7 +145,7 @@ fn short(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
 
-fn named(name: &str, at: usize) -> String {
+pub(super) fn named(name: &str, at: usize) -> String {
     if name.is_empty() { format!("supply {}", at + 1) } else { short(name) }
 }
 
