@@ -110,10 +110,7 @@ impl Examined {
     }
 }
 
-fn examine(
-    context: &Context,
-    known: &BTreeMap<String, snmp::Known>,
-) -> Result<Vec<Examined>, ProbeError> {
+fn examine(context: &Context, known: &BTreeMap<String, snmp::Known>) -> Result<Vec<Examined>, ProbeError> {
     let source = Source::of(context);
     let settings = snmp::Settings::of(context);
     let queues = source.queues()?;

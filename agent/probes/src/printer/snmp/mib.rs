@@ -1,9 +1,9 @@
 //! The objects of the two MIBs that are read, and what their numbers mean. What a printer reports becomes the keywords
 //! of IPP, so that a jam is one and the same reason however it was heard of.
 
+use super::Agent;
 use super::message::Value;
 use super::walk::{self, Rows};
-use super::Agent;
 use crate::ProbeError;
 use crate::printer::reasons::Reason;
 use crate::printer::supplies::{self, Level, Supply};
@@ -78,8 +78,7 @@ pub(crate) struct Said {
 
 /// Reads the status: one request, two where the agent describes other devices before the printer.
 pub(super) fn status(agent: &mut dyn Agent) -> Result<Status, ProbeError> {
-    let found =
-        walk::first_below(agent, &[HR_PRINTER_STATUS, HR_PRINTER_ERRORS, HR_DEVICE_STATUS], None)?;
+    let found = walk::first_below(agent, &[HR_PRINTER_STATUS, HR_PRINTER_ERRORS, HR_DEVICE_STATUS], None)?;
     let [printer, errors, device] = found.as_slice() else {
         return Err(ProbeError::Malformed("the printer's SNMP agent answers a part".to_owned()));
     };
@@ -332,8 +331,10 @@ impl Said {
     /// The part of the printer's document that only SNMP tells.
     pub(crate) fn document(&self) -> Document {
         let alerts = self.alerts.iter().map(|alert| {
-            let mut pairs =
-                vec![("severity", Document::from(alert.severity)), ("code", Document::from(alert.code as f64))];
+            let mut pairs = vec![
+                ("severity", Document::from(alert.severity)),
+                ("code", Document::from(alert.code as f64)),
+            ];
             pairs.extend(alert.keyword.map(|keyword| ("keyword", Document::from(keyword))));
             pairs.extend(alert.text.clone().map(|text| ("text", Document::from(text))));
             Document::map(pairs)

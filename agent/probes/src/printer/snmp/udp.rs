@@ -168,7 +168,9 @@ impl<L: Link> Agent for Printer<'_, L> {
                 NO_SUCH_NAME | GENERAL_ERROR => {
                     let blamed = usize::try_from(response.error_index).ok().and_then(|at| at.checked_sub(1));
                     let Some(blamed) = blamed.filter(|at| *at < asked.len()) else {
-                        return Err(ProbeError::Malformed("the printer's SNMP agent blames nothing".to_owned()));
+                        return Err(ProbeError::Malformed(
+                            "the printer's SNMP agent blames nothing".to_owned(),
+                        ));
                     };
                     asked.remove(blamed);
                 }
@@ -177,7 +179,9 @@ impl<L: Link> Agent for Printer<'_, L> {
                     return Err(ProbeError::Malformed(why.to_owned()));
                 }
                 other => {
-                    return Err(ProbeError::Malformed(format!("the printer's SNMP agent answers error {other}")));
+                    return Err(ProbeError::Malformed(format!(
+                        "the printer's SNMP agent answers error {other}"
+                    )));
                 }
             }
         }
