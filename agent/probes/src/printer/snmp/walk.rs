@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The rows of a table: what follows the column in a variable's name, and for each column its value.
 pub(super) type Rows = BTreeMap<Vec<u32>, Vec<Option<Value>>>;
 
+/// A row with its value in one column.
+pub(super) type Cell = (Vec<u32>, Value);
+
 /// Reads at most `most` values of each of the columns.
 pub(super) fn columns(agent: &mut dyn Agent, columns: &[&[u32]], most: usize) -> Result<Rows, ProbeError> {
     let mut rows = Rows::new();
@@ -40,7 +43,7 @@ pub(super) fn first_below(
     agent: &mut dyn Agent,
     columns: &[&[u32]],
     index: Option<u32>,
-) -> Result<Vec<Option<(Vec<u32>, Value)>>, ProbeError> {
+) -> Result<Vec<Option<Cell>>, ProbeError> {
     // What comes after the row before a row is that row.
     let before = index.and_then(|index| index.checked_sub(1));
     let names: Vec<Oid> =
