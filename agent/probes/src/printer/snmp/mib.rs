@@ -400,7 +400,7 @@ mod tests {
     fn a_jam_is_the_same_word_as_over_ipp() {
         let reasons = |text: &str| said(&format!("{DOWN}{text}")).reasons();
         let jam = Reason::parse("media-jam-error").unwrap();
-        assert_eq!(reasons("1.3.6.1.2.1.25.3.5.1.2.1|4x|0400\n"), [jam.clone()]);
+        assert_eq!(reasons("1.3.6.1.2.1.25.3.5.1.2.1|4x|0400\n"), std::slice::from_ref(&jam));
         let table = "1.3.6.1.2.1.43.18.1.1.2.1.7|2|3\n1.3.6.1.2.1.43.18.1.1.4.1.7|2|13\n\
                      1.3.6.1.2.1.43.18.1.1.7.1.7|2|8\n1.3.6.1.2.1.43.18.1.1.8.1.7|4|Jam in tray 2\n";
         assert_eq!(reasons(table), [jam]);
