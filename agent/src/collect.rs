@@ -4,6 +4,7 @@
 //! the other. Each lane is a thread that sleeps until something is due or it is told something. Every probe runs
 //! isolated on a thread of its own (see `firstline-agent-probes`).
 
+pub use firstline_agent_core::coalesce::RunOf;
 use firstline_agent_core::policy::{Policy, Trigger};
 use firstline_agent_core::schedule::Schedule;
 use firstline_agent_core::trigger::Triggers;
@@ -11,7 +12,8 @@ use firstline_agent_platform::clock::{self, SleepDetector};
 use firstline_agent_probes::isolate::{Isolated, Outcome, Run, Runner};
 use firstline_agent_probes::{Context, Overrides, PROBES, Root};
 use firstline_model::{
-    Attributes, Body, Component, ComponentKind, Observation, Presence, Timestamp, UnavailableReason, semconv,
+    Attributes, Body, Component, ComponentKind, Observation, Presence, Timestamp, UnavailableReason,
+    resolution, semconv,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,6 +28,15 @@ pub struct Collected {
     pub observations: Vec<Observation>,
     /// Whether it has to be sent at once.
     pub urgent: bool,
+    /// Which of them are all that one steady run saw.
+    pub runs: Vec<RunOf>,
+}
+
+impl Collected {
+    /// What is not of a steady run.
+    pub fn new(observations: Vec<Observation>, urgent: bool) -> Self {
+        Self { observations, urgent, runs: Vec::new() }
+    }
 }
 
 /// What a lane is told.
@@ -160,7 +171,7 @@ impl Lane {
                 let now = wall_clock();
                 let observations =
                     vec![presence(now.minus(slept), Presence::Asleep), presence(now, Presence::Online)];
-                if collected.send(Collected { observations, urgent: true }).is_err() {
+                if collected.send(Collected::new(observations, true)).is_err() {
                     return;
                 }
             }
@@ -229,12 +240,15 @@ impl Lane {
             if !completed {
                 tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
             }
-            for observation in std::mem::take(&mut run.observations) {
+            let first = round.seen.len();
+            for mut observation in std::mem::take(&mut run.observations) {
+                round_value(&mut observation);
                 let urgent = self.triggers.is_urgent(&observation);
                 round.add(observation, due.steady, urgent);
             }
             if due.steady {
                 round.add(about_the_run(due.probe, &run, now), true, false);
+                round.runs.push(RunOf { probe: due.probe, places: first..round.seen.len() });
             }
         }
         round.finish()
@@ -246,6 +260,8 @@ impl Lane {
 struct Round {
     seen: Vec<(Observation, bool)>,
     urgent: BTreeSet<Component>,
+    /// Steady runs, with the places of what they saw.
+    runs: Vec<RunOf>,
 }
 
 impl Round {
@@ -261,12 +277,26 @@ impl Round {
     /// What is sent: all of steady looks, and of the others everything about the components that there is news of, so
     /// that a ticket does not hold a new value beside an old one.
     fn finish(self) -> Option<Collected> {
-        let Self { seen, urgent } = self;
-        let is_sent = |(observation, wanted): (Observation, bool)| {
-            (wanted || urgent.contains(&observation.component)).then_some(observation)
-        };
-        let observations: Vec<Observation> = seen.into_iter().filter_map(is_sent).collect();
-        (!observations.is_empty()).then_some(Collected { observations, urgent: !urgent.is_empty() })
+        let Self { seen, urgent, mut runs } = self;
+        let mut observations = Vec::new();
+        let mut steady = runs.iter_mut().peekable();
+        for (place, (observation, wanted)) in seen.into_iter().enumerate() {
+            // Steady runs are sent whole, so only where they begin moves.
+            if let Some(run) = steady.next_if(|run| run.places.start == place) {
+                run.places = observations.len()..observations.len() + run.places.len();
+            }
+            if wanted || urgent.contains(&observation.component) {
+                observations.push(observation);
+            }
+        }
+        (!observations.is_empty()).then_some(Collected { observations, urgent: !urgent.is_empty(), runs })
+    }
+}
+
+/// Noise below the step of its metric is no change.
+fn round_value(observation: &mut Observation) {
+    if let Body::Sample { metric, value, .. } = &mut observation.body {
+        *value = resolution::rounded(metric, *value);
     }
 }
 
@@ -282,7 +312,7 @@ fn about_the_run(probe: &'static str, run: &Run, now: Timestamp) -> Observation 
         Outcome::Completed => Body::Sample {
             metric: semconv::PROBE_DURATION.into(),
             attributes: Attributes::none().with(semconv::attribute::PROBE, probe),
-            value: (run.duration.as_secs_f64() * 1000.0).round() / 1000.0,
+            value: resolution::rounded(semconv::PROBE_DURATION, run.duration.as_secs_f64()),
         },
         outcome @ (Outcome::Panicked(_) | Outcome::TimedOut | Outcome::NotStarted(_)) => Body::Unavailable {
             what: probe.into(),
@@ -330,6 +360,20 @@ mod tests {
         assert!(sent.urgent);
         assert!(sent.observations.iter().all(|o| o.component.id() == "/home"));
         assert_eq!(sent.observations.len(), 2);
+    }
+
+    #[test]
+    fn a_steady_run_is_known_as_one_wherever_what_is_sent_of_others_moves_it() {
+        let mut round = Round::default();
+        round.add(sample("memory/0", 0.1), false, false);
+        round.add(sample("os/0", 0.1), false, true);
+        round.add(sample("cpu/0", 0.1), true, false);
+        round.add(sample("cpu/0", 0.2), true, false);
+        round.runs.push(RunOf { probe: "cpu", places: 2..4 });
+        round.add(sample("memory/0", 0.3), false, false);
+        let sent = round.finish().unwrap();
+        assert_eq!(sent.observations.len(), 3);
+        assert_eq!(sent.runs, [RunOf { probe: "cpu", places: 1..3 }]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::uplink::{self, Happened, Stream};
 use crate::{telemetry, trust};
 use anyhow::{Context, Result, bail};
 pub use diagnostics::{Asked, Diagnostics};
+use firstline_agent_core::coalesce::Coalescer;
 use firstline_agent_core::policy::Policy;
 use firstline_agent_platform::{host, private_file, signal};
 use firstline_agent_probes::Root;
@@ -46,6 +47,8 @@ use unspooled::Unspooled;
 const LINGER: Duration = Duration::from_millis(200);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// A collector that asks for everything in full gets it at most this often.
+const SEND_WHOLE_AGAIN: Duration = Duration::from_secs(60);
 /// With more records than this from an outage, live data gets an epoch of its own. Less than that is through in a second.
 const LONG_OUTAGE: u64 = 256;
 
@@ -111,8 +114,8 @@ async fn serve(
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
     agent.status.listen(crate::status::serve(data), wall_clock());
-    agent.take(Collected {
-        observations: vec![
+    agent.take(Collected::new(
+        vec![
             collect::presence(wall_clock(), Presence::Online),
             Observation {
                 component: Component::only(ComponentKind::Os),
@@ -120,8 +123,8 @@ async fn serve(
                 body: Body::Facts(Value::map([("hostname", Value::from(host::name()))])),
             },
         ],
-        urgent: true,
-    });
+        true,
+    ));
     tracing::info!(device = agent.identity.device_id, collector = agent.identity.collector, "agent started");
 
     agent.run(collected, changed, config_path, signal::stop_requested()).await;
@@ -145,6 +148,9 @@ pub struct Agent {
     policy: Policy,
     diagnostics: Diagnostics,
     unspooled: Unspooled,
+    coalescer: Coalescer,
+    /// When everything was last said in full because the collector asked for it.
+    whole_sent: Option<Duration>,
     /// The disk refused, and is not asked again before this.
     spool_retry: Option<Duration>,
     /// Records that became durable since the disk refused last.
@@ -195,6 +201,8 @@ impl Agent {
             policy: Policy::default(),
             diagnostics,
             unspooled: Unspooled::default(),
+            coalescer: Coalescer::default(),
+            whole_sent: None,
             spool_retry: None,
             // The first refusal is said.
             written_in_a_row: spooling::WORKS_AGAIN,
@@ -447,6 +455,15 @@ impl Agent {
                     tracing::warn!(error = %error, "the collector asked for a test that is refused")
                 }
             },
+            // At most once a minute: a collector that asks all the time must not be sent everything all the time.
+            Some(v1::directive::Directive::SendWhole(v1::SendWhole {})) => {
+                let awake = self.clock.read().awake;
+                if self.whole_sent.is_none_or(|sent| awake.saturating_sub(sent) >= SEND_WHOLE_AGAIN) {
+                    tracing::info!("the collector lacks what was said before; everything is said in full again");
+                    self.whole_sent = Some(awake);
+                    self.coalescer.forget();
+                }
+            }
             None => tracing::debug!("the collector asked for something that this version does not know"),
         }
     }

@@ -11,6 +11,7 @@
 
 mod activity;
 pub mod admission;
+mod announce;
 pub(crate) mod device;
 mod ending;
 pub(crate) mod enroll;
@@ -25,6 +26,7 @@ pub(crate) mod policy;
 mod quota;
 mod recovered;
 pub mod registry;
+mod repeats;
 mod reply;
 pub mod session;
 pub mod worker;

@@ -4,8 +4,12 @@ mod depth;
 mod directive;
 mod error;
 mod observation;
+mod repeat;
 mod value;
 
 pub use directive::{diagnostic_from_wire, diagnostic_to_wire};
 pub use error::DecodeError;
-pub use observation::{decode_record, encode_record};
+pub use observation::{
+    DecodedRecord, decode_record, decode_record_with, encode_record, encode_record_with,
+};
+pub use repeat::repeated_records;

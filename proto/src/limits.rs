@@ -10,6 +10,10 @@ pub const BATCH_RECORDS: usize = 1000;
 pub const RECORD_BYTES: usize = 1024 * 1024;
 /// Most observations in a record.
 pub const RECORD_OBSERVATIONS: usize = 1000;
+/// Largest record that a later one may repeat, so that a few bytes cannot make a reader decode a megabyte.
+pub const REPEATABLE_BYTES: usize = 64 * 1024;
+/// Most repeats in a record.
+pub const RECORD_REPEATS: usize = 64;
 /// Most texts in a record's table.
 pub const RECORD_TEXTS: usize = 4096;
 /// Longest text in a record's table, in bytes.

@@ -108,6 +108,7 @@ fn write_specimens(folder: &Path) {
                     metric_text: 1,
                     attribute_texts: vec![2, 3],
                     value: 0.973,
+                    decimals: 0,
                 })),
             },
             v1::Observation {
@@ -117,6 +118,7 @@ fn write_specimens(folder: &Path) {
                 body: Some(v1::observation::Body::Event(v1::Event { name_text: 5, attribute_texts: vec![] })),
             },
         ],
+        repeats: Vec::new(),
     }
     .encode_to_vec();
     let batch = v1::Batch {

@@ -3,10 +3,11 @@
 
 use firstline_model::{
     Attributes, Body, ComponentKind, DiagnosticOutcome, DiagnosticReport, DiagnosticRequest, Epoch,
-    Observation, Presence, Timestamp, UnavailableReason, Value,
+    Observation, Presence, Repeat, SequenceNumber, Timestamp, UnavailableReason, Value,
 };
 use firstline_proto::convert::{
-    DecodeError, decode_record, diagnostic_from_wire, diagnostic_to_wire, encode_record,
+    DecodeError, decode_record, decode_record_with, diagnostic_from_wire, diagnostic_to_wire, encode_record,
+    encode_record_with, repeated_records,
 };
 use firstline_proto::{limits, v1};
 use prost::Message;
@@ -134,6 +135,7 @@ fn what_is_larger_than_the_limits_is_refused() {
             offset_ms: 0,
             body: Some(v1::observation::Body::Facts(deep)),
         }],
+        repeats: vec![],
     };
     assert!(matches!(decode_record(&record.encode_to_vec()), Err(DecodeError::TooLarge { .. })));
 }
@@ -162,6 +164,64 @@ fn a_place_outside_the_table_of_texts_is_refused() {
             offset_ms: 0,
             body: Some(v1::observation::Body::Presence(v1::Presence::Online.into())),
         }],
+        repeats: vec![],
     };
     assert!(decode_record(&record.encode_to_vec()).is_err());
+}
+
+fn repeat(record: u64, count: usize, changed: &[(usize, i64)]) -> Repeat {
+    let at = Timestamp::from_millis(1_767_603_360_000);
+    Repeat { record: SequenceNumber(record), first: 3, count, at, changed: changed.to_vec() }
+}
+
+#[test]
+fn what_a_record_repeats_survives_the_wire_with_its_place() {
+    let own = one_of_each();
+    let repeats = vec![
+        (0, repeat(7, 200, &[(0, 1), (1, -1), (199, i64::MIN)])),
+        (2, repeat(7, 1, &[])),
+        (own.len(), repeat(u64::MAX, 1, &[(0, 0)])),
+    ];
+    let record = decode_record_with(&encode_record_with(&own, &repeats)).unwrap();
+    assert_eq!(record.repeats, repeats);
+    assert_eq!(record.clone().into_own(), own);
+    let alone = encode_record_with(&[], &repeats[..1]);
+    // The place of a record of nothing but repeats is before its own observations, of which there are none.
+    assert_eq!(decode_record_with(&alone).unwrap().repeats, repeats[..1]);
+    assert_eq!(repeated_records(&alone), [SequenceNumber(7)]);
+    assert_eq!(repeated_records(b"\xff"), []);
+}
+
+#[test]
+fn an_unchanged_minute_of_200_series_is_a_few_bytes() {
+    let bytes = encode_record_with(&[], &[(0, repeat(1_000, 200, &[]))]).len();
+    assert!(bytes <= 24, "{bytes} bytes");
+}
+
+#[test]
+fn repeats_that_cannot_be_are_refused() {
+    let wire = |change: fn(&mut v1::Repeat)| {
+        let mut record = v1::Record::decode(&*encode_record_with(&[], &[(0, repeat(1, 9, &[(3, 1), (4, 1)]))])).unwrap();
+        change(&mut record.repeats[0]);
+        record.encode_to_vec()
+    };
+    assert!(decode_record_with(&wire(|_| {})).is_ok());
+    for bad in [
+        wire(|repeat| repeat.place = 1),
+        wire(|repeat| repeat.changed = vec![3, 0]),
+        wire(|repeat| repeat.changed = vec![u32::MAX; 2]),
+        wire(|repeat| repeat.differences = vec![1]),
+        wire(|repeat| repeat.count = 1),
+        wire(|repeat| repeat.count = u32::MAX),
+    ] {
+        let read = decode_record_with(&bad);
+        // A place far behind what is repeated is refused when it is looked for.
+        assert!(
+            read.is_err() || read.unwrap().repeats[0].1.expand(&[]).is_err(),
+            "accepted: {:?}",
+            v1::Record::decode(&*bad)
+        );
+    }
+    let many = vec![(0, repeat(1, 1, &[])); limits::RECORD_REPEATS + 1];
+    assert!(matches!(decode_record_with(&encode_record_with(&[], &many)), Err(DecodeError::TooLarge { .. })));
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod clocks;
 mod clones;
+mod coalescing;
 mod delivery;
 mod enrollment;
 mod enrollment_race;

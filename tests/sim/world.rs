@@ -12,7 +12,7 @@ use crate::network::{CAPACITY, End, Link, Way};
 use crate::plan::{Act, DEVICES, END, STORM, episodes, is_full, story};
 use crate::random::Random;
 use crate::trace::Trace;
-use firstline_agent::collect::Collected;
+use firstline_agent::collect::{Collected, RunOf};
 use firstline_agent::config::Settings;
 use firstline_agent::identity::Identity;
 use firstline_agent::run::{Agent, Asked, Diagnostics};
@@ -239,9 +239,10 @@ impl World {
                 let share = if is_full(self.seed, number, drive, now) { 0.97 } else { 0.41 };
                 observations.push(used_space(name, share, at));
             }
+            let runs = vec![RunOf { probe: "filesystem", places: 0..observations.len() }];
             observations.push(counter(device.measured, at));
             // The agent may have died of its own accord; then it collects nothing.
-            let _ = life.collected.send(Collected { observations, urgent: false });
+            let _ = life.collected.send(Collected { observations, urgent: false, runs });
         }
     }
 

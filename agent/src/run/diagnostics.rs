@@ -45,7 +45,7 @@ impl Diagnostics {
             .stack_size(512 << 10)
             .spawn(move || {
                 while let Ok(asked) = requests.recv() {
-                    let found = Collected { observations: vec![run(&root, &state_dir, asked)], urgent: true };
+                    let found = Collected::new(vec![run(&root, &state_dir, asked)], true);
                     if collected.send(found).is_err() {
                         return;
                     }

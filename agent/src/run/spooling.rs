@@ -10,7 +10,8 @@ use crate::collect::Collected;
 use crate::spool::SpoolError;
 use crate::steady::Steady;
 use anyhow::Result;
-use firstline_proto::convert::encode_record;
+use firstline_model::{Epoch, SequenceNumber};
+use firstline_proto::convert::{encode_record, encode_record_with};
 use firstline_proto::limits;
 use std::time::Duration;
 
@@ -54,6 +55,15 @@ impl Agent {
     pub(super) fn take(&mut self, mut found: Collected) {
         found.observations.iter().for_each(|observation| self.status.saw(observation));
         self.steady.take_over(&mut found.observations, self.clock.wall(), self.clock.read());
+        self.spool_observations(&found);
+    }
+
+    /// In full they can wait for any disk and stand in any epoch. As repeats they can only go straight into the spool.
+    fn spool_observations(&mut self, found: &Collected) {
+        let is_straight = self.unspooled.is_empty() && self.spool_retry.is_none() && self.spool.is_open();
+        let (epoch, awake) = (self.spool.current(), self.clock.read().awake);
+        let short = (is_straight && found.observations.len() <= limits::RECORD_OBSERVATIONS)
+            .then(|| self.coalescer.coalesce(&found.observations, &found.runs, epoch, awake));
         for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
             let payload = encode_record(chunk);
             if payload.len() > limits::RECORD_BYTES {
@@ -62,28 +72,46 @@ impl Agent {
             }
             self.unspooled.push(payload, found.urgent, self.now());
         }
-        self.write_waiting();
+        let payload = short.as_ref().map(|short| encode_record_with(&short.own, &short.repeats));
+        let repeatable = payload.as_ref().is_some_and(|payload| payload.len() <= limits::REPEATABLE_BYTES);
+        let written = self.write_waiting_as(payload);
+        if let (Some(short), Some((epoch, seq))) = (short, written) {
+            self.coalescer.written(short, epoch, seq, repeatable, awake);
+        }
     }
 
     /// Writes what waits. While the disk refuses, it waits in memory, and nothing of it counts as durable.
     pub(super) fn write_waiting(&mut self) {
+        self.write_waiting_as(None);
+    }
+
+    /// Writes what waits, the first of it as `short`, which says the same. What that became in the spool, if it did.
+    fn write_waiting_as(&mut self, mut short: Option<Vec<u8>>) -> Option<(Epoch, SequenceNumber)> {
         if self.spool_retry.is_some_and(|retry| retry > self.clock.read().awake) {
-            return;
+            return None;
         }
         if !self.spool.is_open()
             && let Err(error) = self.open_spool()
         {
-            return self.disk_refused(error, "the spool cannot be opened, records wait in memory");
+            self.disk_refused(error, "the spool cannot be opened, records wait in memory");
+            return None;
         }
+        let mut written = None;
         while let Some(Next { payload, urgent, left_out }) = self.unspooled.next() {
             let now = self.now();
-            let appended = self.spool.append_after(left_out, &payload, now);
+            let short = short.take();
+            let appended = self.spool.append_after(left_out, short.as_ref().unwrap_or(&payload), now);
             self.report_news();
             match appended {
                 Ok(appended) => {
                     ledger::durable(&mut self.spool, &appended.records, now);
                     for (epoch, through) in appended.trimmed {
+                        // What could be repeated may be among it.
+                        self.coalescer.forget();
                         self.sender.handle_trimmed(epoch, through);
+                    }
+                    if short.is_some() {
+                        written = appended.records.last().map(|(epoch, seq, _)| (*epoch, *seq));
                     }
                     for (epoch, seq, len) in appended.records {
                         report(&mut self.sender, epoch, seq, len, urgent, tick(&*self.clock));
@@ -99,11 +127,13 @@ impl Agent {
                     self.disk_works();
                 }
                 Err(error) => {
-                    return self.disk_refused(error, "the spool cannot be written, records wait in memory");
+                    self.disk_refused(error, "the spool cannot be written, records wait in memory");
+                    return written;
                 }
             }
         }
         self.disk_works();
+        written
     }
 
     /// Says it once, and again only where the status is asked for.
@@ -134,6 +164,10 @@ impl Agent {
     /// Gap records that the spool wrote by itself are sent as any other.
     pub(super) fn report_news(&mut self) {
         let (news, now) = (self.spool.take_news(), self.now());
+        if !news.is_empty() {
+            // Records are gone, and what was said in them may be among it.
+            self.coalescer.forget();
+        }
         ledger::durable(&mut self.spool, &news, now);
         for (epoch, seq, len) in news {
             report(&mut self.sender, epoch, seq, len, true, tick(&*self.clock));

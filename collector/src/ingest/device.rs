@@ -1,5 +1,6 @@
 //! What one device's batch, or time passing, means: pure judgement by the core, gathered into a plan for the store.
 
+use super::repeats::{Earlier, Read};
 use firstline_collector_core::desk::DeskOutcome;
 use firstline_collector_core::device::{Decided, KnownDevice, News};
 use firstline_collector_core::device_clock::DeviceClock;
@@ -13,7 +14,6 @@ use firstline_model::{
     Attributes, Body, Component, ComponentKind, DeviceId, Epoch, Observation, Presence, RuleCode,
     SequenceNumber, TicketId, Timestamp, Value, semconv,
 };
-use firstline_proto::convert::decode_record;
 use std::collections::BTreeMap;
 
 /// A device in memory: what the store holds of it, and what is only worth knowing while the process lives.
@@ -39,6 +39,14 @@ pub(crate) struct Incoming {
     pub clock: Timestamp,
 }
 
+impl Incoming {
+    /// A record of this batch.
+    pub(crate) fn record(&self, epoch: Epoch, seq: SequenceNumber) -> Option<&[u8]> {
+        let place = seq.0.checked_sub(self.first.0).filter(|_| epoch == self.epoch)?;
+        Some(self.records.get(usize::try_from(place).ok()?)?.as_slice())
+    }
+}
+
 /// A plan in the making.
 pub(crate) struct Draft {
     pub plan: DevicePlan,
@@ -48,6 +56,8 @@ pub(crate) struct Draft {
     state_changed: bool,
     /// What the device said last of whether it is there.
     pub said: Option<Presence>,
+    /// Something was repeated of a record that is not here.
+    pub lacks_earlier: bool,
     /// How many observations were taken in.
     pub observations: u64,
 }
@@ -91,12 +101,19 @@ impl Live {
             news: News::default(),
             state_changed: false,
             said: None,
+            lacks_earlier: false,
             observations: 0,
         }
     }
 
     /// Takes a batch in. What is known already (a stream that was lost brings it again) is left out.
-    pub(crate) fn take_batch(&mut self, knowledge: &KnowledgeSet, batch: &Incoming, draft: &mut Draft) {
+    pub(crate) fn take_batch(
+        &mut self,
+        knowledge: &KnowledgeSet,
+        batch: &Incoming,
+        earlier: &Earlier,
+        draft: &mut Draft,
+    ) {
         let mark = self.marks.iter().find(|(epoch, _)| *epoch == batch.epoch).map(|(_, mark)| *mark);
         let known = mark.unwrap_or(SequenceNumber(0));
         draft.plan.seen_at = draft.plan.seen_at.max(Some(batch.received_at));
@@ -107,29 +124,7 @@ impl Live {
         let mut seq = batch.first;
         for payload in &batch.records {
             if seq > known && !payload.is_empty() {
-                match decode_record(payload) {
-                    Ok(observations) => {
-                        for mut observation in observations {
-                            // Nothing is seen after it was sent; a clock that says so would make what follows look old.
-                            let corrected = |at: Timestamp| self.clock.corrected(at.min(batch.sent_at));
-                            observation.observed_at = corrected(observation.observed_at);
-                            if let Body::Diagnostic(report) = &mut observation.body {
-                                report.finished_at = corrected(report.finished_at);
-                            }
-                            self.take(knowledge, observation, batch.received_at, draft);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(device = %self.id(), %seq, error = %error, "a record cannot be read; it is kept as it came");
-                        draft.plan.audit.push(AuditEntry {
-                            at: batch.received_at,
-                            actor: format!("device:{}", self.id()),
-                            action: "record.unreadable".to_owned(),
-                            subject: format!("{}/{seq}", batch.epoch),
-                            detail: error.to_string(),
-                        });
-                    }
-                }
+                self.take_record(knowledge, batch, (seq, payload), earlier, draft);
                 draft.plan.records.push(NewRecord {
                     epoch: batch.epoch,
                     seq,
@@ -142,6 +137,45 @@ impl Live {
         }
         self.say_offset(knowledge, batch.received_at, draft);
         self.move_mark(batch.epoch, mark, batch.through, draft);
+    }
+
+    fn take_record(
+        &mut self,
+        knowledge: &KnowledgeSet,
+        batch: &Incoming,
+        (seq, payload): (SequenceNumber, &[u8]),
+        earlier: &Earlier,
+        draft: &mut Draft,
+    ) {
+        let (action, detail) = match earlier.read(batch.epoch, payload) {
+            Ok(Read { observations, missing }) => {
+                for mut observation in observations {
+                    // Nothing is seen after it was sent; a clock that says so would make what follows look old.
+                    let corrected = |at: Timestamp| self.clock.corrected(at.min(batch.sent_at));
+                    observation.observed_at = corrected(observation.observed_at);
+                    if let Body::Diagnostic(report) = &mut observation.body {
+                        report.finished_at = corrected(report.finished_at);
+                    }
+                    self.take(knowledge, observation, batch.received_at, draft);
+                }
+                let Some(first) = missing.first() else { return };
+                draft.lacks_earlier = true;
+                tracing::warn!(device = %self.id(), %seq, missing = %first, "a record repeats one that is not here; it is kept as it came, and the agent is asked to say everything again");
+                let missing = missing.iter().map(|seq| seq.0.to_string()).collect::<Vec<_>>().join(", ");
+                ("record.repeats_missing", format!("it repeats of records that are not here: {missing}"))
+            }
+            Err(error) => {
+                tracing::warn!(device = %self.id(), %seq, error = %error, "a record cannot be read; it is kept as it came");
+                ("record.unreadable", error.to_string())
+            }
+        };
+        draft.plan.audit.push(AuditEntry {
+            at: batch.received_at,
+            actor: format!("device:{}", self.id()),
+            action: action.to_owned(),
+            subject: format!("{}/{seq}", batch.epoch),
+            detail,
+        });
     }
 
     /// Tells the rules how far the device's clock is off.

@@ -178,4 +178,17 @@ mod tests {
         let off = policy(&[("off.toml", "override = \"fs.space\"\nenabled = false\n")]);
         assert_eq!(levels(&off, semconv::FILESYSTEM_UTILIZATION), Vec::<f64>::new());
     }
+
+    #[test]
+    fn rounding_at_the_source_moves_no_value_across_a_level_of_the_pack() {
+        use firstline_model::resolution;
+        let triggers = policy(&[]).triggers;
+        assert!(triggers.len() > 20, "{}", triggers.len());
+        let too_coarse: Vec<_> = triggers
+            .iter()
+            .filter(|trigger| resolution::rounded(&trigger.metric, trigger.level) != trigger.level)
+            .map(|trigger| (&trigger.metric, trigger.level))
+            .collect();
+        assert!(too_coarse.is_empty(), "levels between two steps of their metric: {too_coarse:?}");
+    }
 }

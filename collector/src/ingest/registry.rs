@@ -15,6 +15,8 @@ pub(crate) enum Notice {
     Policy,
     /// The authorities changed.
     Trust,
+    /// What the device said cannot be read without what it said before, and that is not here.
+    SendWhole,
     /// The stream must end now.
     End(EndReason),
 }

@@ -346,6 +346,9 @@ impl Running {
                         self.plan_renewal().await;
                         self.send_trust(false).await;
                     }
+                    Some(Notice::SendWhole) => {
+                        self.directive(v1::directive::Directive::SendWhole(v1::SendWhole {})).await;
+                    }
                     Some(Notice::End(reason)) => return self.end(reason),
                     None => return self.end(EndReason::Stopping),
                 },

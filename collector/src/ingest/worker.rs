@@ -4,12 +4,14 @@
 //! cost of a flush is shared by as many devices as there are. Devices live in memory between commits; after a commit
 //! that failed they are read again, so memory never knows more than the store.
 
+use super::announce::announce;
 use super::device::{Draft, Incoming, Live};
 use super::fleet::{Gathering, LiveFleet, Noticed};
 use super::identity::Trust;
 use super::numbers::Numbers;
 use super::quota::{PORTION, Quotas};
 use super::registry::{Notice, Registry};
+use super::repeats::Earlier;
 use super::reply::{Applied, Reply};
 use crate::clock::Clock;
 use crate::limits;
@@ -325,7 +327,7 @@ impl Worker {
 
     /// Judges and commits a group. A conflict is decided anew with what is stored now, device by device.
     async fn apply(&mut self, mut todo: BTreeMap<DeviceId, Todo>) {
-        for attempt in 1..=ATTEMPTS {
+        'attempts: for attempt in 1..=ATTEMPTS {
             let (knowledge, _) = self.ingest.knowledge();
             self.reserve().await;
             if !self.refresh_fleet().await {
@@ -355,8 +357,20 @@ impl Worker {
                 for (_, reply) in todo.batches.extract_if(.., |(_, reply)| reply.is_cut_off()) {
                     reply.send(Applied::NotStored);
                 }
+                let batches = todo.batches.iter().map(|(incoming, _)| incoming);
+                let earlier = match Earlier::find(&*self.ingest.store, device, batches).await {
+                    Ok(earlier) => earlier,
+                    Err(error) => {
+                        tracing::error!(device = %device, error = %error, "earlier records cannot be read");
+                        self.distrust(drafts.keys().chain([device]));
+                        break 'attempts;
+                    }
+                };
                 let mut draft = live.draft();
-                let noticed = judge(live, &knowledge, todo, now, &mut draft);
+                let noticed = judge(live, &knowledge, todo, &earlier, now, &mut draft);
+                if draft.lacks_earlier {
+                    self.ingest.registry.tell(device, Notice::SendWhole);
+                }
                 observations += draft.observations;
                 self.fleet.take(&knowledge, live, &mut draft, &noticed, now, &mut acts);
                 live.decide(&knowledge, now, &mut || numbers.take(), &mut draft);
@@ -552,6 +566,7 @@ fn judge(
     live: &mut Live,
     knowledge: &KnowledgeSet,
     todo: &Todo,
+    earlier: &Earlier,
     now: Timestamp,
     draft: &mut Draft,
 ) -> Noticed {
@@ -568,7 +583,7 @@ fn judge(
         if sabotage::is(sabotage::NO_DEDUPE_KEY) {
             live.marks.retain(|(epoch, _)| *epoch != incoming.epoch);
         }
-        live.take_batch(knowledge, incoming, draft);
+        live.take_batch(knowledge, incoming, earlier, draft);
     }
     for observation in &todo.observed {
         live.take(knowledge, observation.clone(), now, draft);
@@ -581,18 +596,4 @@ fn judge(
         said: draft.said,
         facts: draft.plan.facts.is_some(),
     }
-}
-
-fn announce(plan: &CommitPlan, live: &HashMap<DeviceId, Live>) -> Vec<Changed> {
-    let devices = plan.devices.iter().map(|part| Changed {
-        site: live.get(&part.device).and_then(|live| live.device.site.clone()),
-        device: Some(part.device.clone()),
-        tickets: part.tickets.iter().map(|ticket| ticket.id).collect(),
-    });
-    let shared = plan.shared.tickets.iter().map(|ticket| Changed {
-        site: ticket.site.clone(),
-        device: None,
-        tickets: vec![ticket.id],
-    });
-    devices.chain(shared).collect()
 }

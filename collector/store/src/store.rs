@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::lineage::Lineage;
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
-use firstline_model::{Component, ComponentKind, DeviceId, TicketId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, Epoch, SequenceNumber, TicketId, Timestamp};
 
 /// Devices and their standing.
 #[async_trait]
@@ -111,6 +111,12 @@ pub trait Ingest: Send + Sync {
     ) -> Result<Vec<(DeviceId, Component)>, StoreError>;
     /// Makes something of no meaning durable, to see whether the store takes writes.
     async fn check_writable(&self) -> Result<(), StoreError>;
+    /// These records of a device, as they came, as far as they are still kept.
+    async fn records(
+        &self,
+        id: &DeviceId,
+        wanted: &[(Epoch, SequenceNumber)],
+    ) -> Result<Vec<((Epoch, SequenceNumber), Vec<u8>)>, StoreError>;
     /// When the oldest record that is still kept was received.
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Deletes records received before `before`; at most `limit` at once; returns how many.

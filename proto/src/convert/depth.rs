@@ -31,7 +31,7 @@ impl Kind {
             (Self::Observation, 9) => Some(Self::DiagnosticReport),
             (Self::Observation, 10) | (Self::State | Self::ValueField, 2) => Some(Self::Value),
             (Self::DiagnosticReport, 6) | (Self::ValueList, 1) => Some(Self::Value),
-            (Self::Observation, 4 | 6 | 7 | 11) => Some(Self::Leaf),
+            (Self::Observation, 4 | 6 | 7 | 11) | (Self::Record, 4) => Some(Self::Leaf),
             (Self::Value, 4) => Some(Self::ValueList),
             (Self::Value, 5) => Some(Self::ValueMap),
             (Self::ValueMap, 1) => Some(Self::ValueField),
@@ -116,7 +116,7 @@ mod tests {
             ..v1::Observation::default()
         };
         let texts = vec!["0".to_owned()];
-        v1::Record { base_ms: 0, texts, observations: vec![observation] }.encode_to_vec()
+        v1::Record { base_ms: 0, texts, observations: vec![observation], repeats: Vec::new() }.encode_to_vec()
     }
 
     fn lists(levels: usize) -> v1::Value {

@@ -1,11 +1,11 @@
 //! Records: a list of observations with a shared table of texts.
 
 use super::value::{check_size, cut};
-use super::{DecodeError, depth, value};
+use super::{DecodeError, depth, repeat, value};
 use crate::{limits, v1};
 use firstline_model::{
     Attributes, Body, Component, ComponentKind, DiagnosticOutcome, DiagnosticReport, Epoch, Observation,
-    Presence, Timestamp, UnavailableReason,
+    Presence, Repeat, Timestamp, Told, UnavailableReason, resolution,
 };
 use prost::Message;
 use std::borrow::Cow;
@@ -15,24 +15,64 @@ use v1::observation::Body as WireBody;
 /// Encodes observations as one record. Texts longer than the limits are cut; the caller keeps records small
 /// (see [`limits::RECORD_OBSERVATIONS`]).
 pub fn encode_record(observations: &[Observation]) -> Vec<u8> {
-    let base_ms = observations.first().map_or(0, |first| first.observed_at.as_millis());
+    encode_record_with(observations, &[])
+}
+
+/// Encodes observations as one record, and what is repeated of earlier ones: each with the number of own observations
+/// that come before it.
+pub fn encode_record_with(observations: &[Observation], repeats: &[(usize, Repeat)]) -> Vec<u8> {
+    let first = observations.first().map(|first| first.observed_at);
+    let base = first.or_else(|| repeats.first().map(|(_, repeat)| repeat.at));
+    let base_ms = base.map_or(0, Timestamp::as_millis);
     let mut texts = Texts::default();
     let wire = observations.iter().map(|observation| to_wire(observation, base_ms, &mut texts)).collect();
-    v1::Record { base_ms, texts: texts.table, observations: wire }.encode_to_vec()
+    let repeats = repeats.iter().map(|(place, repeat)| repeat::to_wire(*place, repeat, base_ms)).collect();
+    v1::Record { base_ms, texts: texts.table, observations: wire, repeats }.encode_to_vec()
+}
+
+/// What a record says itself, and what it repeats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedRecord {
+    /// Its own observations.
+    pub own: Vec<Told>,
+    /// What it repeats: each with the number of own observations that come before it, rising.
+    pub repeats: Vec<(usize, Repeat)>,
+}
+
+impl DecodedRecord {
+    /// The observations that it says itself.
+    pub fn into_own(self) -> Vec<Observation> {
+        self.own.into_iter().map(|told| told.observation).collect()
+    }
+}
+
+/// Decodes one record: the observations that it says itself.
+pub fn decode_record(bytes: &[u8]) -> Result<Vec<Observation>, DecodeError> {
+    decode_record_with(bytes).map(DecodedRecord::into_own)
 }
 
 /// Decodes one record.
-pub fn decode_record(bytes: &[u8]) -> Result<Vec<Observation>, DecodeError> {
+pub fn decode_record_with(bytes: &[u8]) -> Result<DecodedRecord, DecodeError> {
     check_size("bytes in a record", bytes.len(), limits::RECORD_BYTES)?;
     depth::check_record(bytes)?;
     let record = v1::Record::decode(bytes)?;
     check_size("texts in a record", record.texts.len(), limits::RECORD_TEXTS)?;
-    check_size("observations in a record", record.observations.len(), limits::RECORD_OBSERVATIONS)?;
     if let Some(long) = record.texts.iter().find(|text| text.len() > limits::TEXT_BYTES) {
         check_size("bytes in a text", long.len(), limits::TEXT_BYTES)?;
     }
-    let v1::Record { base_ms, texts, observations } = record;
-    observations.into_iter().map(|observation| from_wire(observation, base_ms, &texts)).collect()
+    let v1::Record { base_ms, texts, observations, repeats } = record;
+    let repeated = repeats.iter().map(|repeat| repeat.count as usize).fold(0, usize::saturating_add);
+    let all = observations.len().saturating_add(repeated);
+    check_size("observations in a record", all, limits::RECORD_OBSERVATIONS)?;
+    let repeats = repeat::from_wire(repeats, observations.len(), base_ms)?;
+    let told = |observation: v1::Observation| {
+        let decimals = match &observation.body {
+            Some(WireBody::Sample(sample)) => sample.decimals,
+            Some(_) | None => 0,
+        };
+        Ok::<_, DecodeError>(Told { observation: from_wire(observation, base_ms, &texts)?, decimals })
+    };
+    Ok(DecodedRecord { own: observations.into_iter().map(told).collect::<Result<_, _>>()?, repeats })
 }
 
 #[derive(Default)]
@@ -64,6 +104,7 @@ fn to_wire(observation: &Observation, base_ms: i64, texts: &mut Texts) -> v1::Ob
             metric_text: texts.place(metric),
             attribute_texts: texts.attributes(attributes),
             value: *value,
+            decimals: resolution::decimals(metric).unwrap_or(0),
         }),
         Body::State { name, document } => WireBody::State(v1::State {
             name_text: texts.place(name),

@@ -119,7 +119,7 @@ fn seen(number: u64) -> Collected {
         observed_at: SEEN.plus(Duration::from_millis(number)),
         body: Body::Presence(firstline_model::Presence::Online),
     };
-    Collected { observations: vec![observation], urgent: false }
+    Collected::new(vec![observation], false)
 }
 
 /// When the first of these was seen: before the scenes begin.

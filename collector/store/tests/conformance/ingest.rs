@@ -8,7 +8,7 @@ use firstline_collector_core::ticket::{Effect, TicketState};
 use firstline_collector_store::StoreError;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
 use firstline_collector_store::record::{Page, PendingDiagnostic};
-use firstline_model::{DeviceId, DiagnosticRequest, SequenceNumber, TicketId, Value};
+use firstline_model::{DeviceId, DiagnosticRequest, Epoch, SequenceNumber, TicketId, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -339,6 +339,25 @@ async fn old_records_go_oldest_first_within_the_limit_and_marks_stay() {
         assert_eq!(store.oldest_record().await.unwrap(), Some(at(10)), "{}", subject.name);
         let snapshot = store.snapshot(&pc, at(0)).await.unwrap().unwrap();
         assert_eq!(snapshot.marks[0].1, SequenceNumber(10), "{}", subject.name);
+    }
+}
+
+#[tokio::test]
+async fn records_that_are_asked_for_are_given_as_they_came_and_others_are_left_out() {
+    for subject in every_engine() {
+        let store = &*subject.store;
+        let pc = enrolled(store, "pc", None).await;
+        let other = enrolled(store, "other", None).await;
+        let part = batch(&pc, 0, 3);
+        let (epoch, second) = (part.records[1].epoch, part.records[1].clone());
+        store.commit(plan([part])).await.unwrap();
+        let elsewhere = Epoch([9; 16]);
+        let wanted =
+            [(epoch, SequenceNumber(2)), (epoch, SequenceNumber(4)), (elsewhere, SequenceNumber(2))];
+        let found = store.records(&pc, &wanted).await.unwrap();
+        assert_eq!(found, [((epoch, SequenceNumber(2)), second.payload)], "{}", subject.name);
+        assert_eq!(store.records(&other, &wanted).await.unwrap(), [], "{}", subject.name);
+        assert_eq!(store.records(&pc, &[]).await.unwrap(), [], "{}", subject.name);
     }
 }
 

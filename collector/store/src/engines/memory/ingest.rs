@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use firstline_collector_core::finding::Phase;
 use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Effect, Ticket, TicketState, TimelineEntry};
-use firstline_model::{Component, ComponentKind, DeviceId, TicketId, Timestamp};
+use firstline_model::{Component, ComponentKind, DeviceId, Epoch, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[async_trait]
@@ -127,6 +127,19 @@ impl Ingest for Memory {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn records(
+        &self,
+        id: &DeviceId,
+        wanted: &[(Epoch, SequenceNumber)],
+    ) -> Result<Vec<((Epoch, SequenceNumber), Vec<u8>)>, StoreError> {
+        let kept = self.kept();
+        let Some(one) = kept.devices.get(id) else { return Ok(Vec::new()) };
+        Ok(wanted
+            .iter()
+            .filter_map(|key| one.records.get(key).map(|(_, payload)| (*key, payload.clone())))
+            .collect())
     }
 
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {

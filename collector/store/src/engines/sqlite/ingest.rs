@@ -19,8 +19,10 @@ use async_trait::async_trait;
 use firstline_collector_core::finding::{DeviceState, Finding};
 use firstline_collector_core::fleet::SharedCause;
 use firstline_collector_core::ticket::{Actor, Effect, TimelineEntry};
-use firstline_model::{Component, ComponentKind, DeviceId, DiagnosticRequest, TicketId, Timestamp};
-use rusqlite::{Connection, params};
+use firstline_model::{
+    Component, ComponentKind, DeviceId, DiagnosticRequest, Epoch, SequenceNumber, TicketId, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, params};
 
 #[async_trait]
 impl Ingest for Sqlite {
@@ -110,6 +112,28 @@ impl Ingest for Sqlite {
                 )?
                 .execute([])?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn records(
+        &self,
+        id: &DeviceId,
+        wanted: &[(Epoch, SequenceNumber)],
+    ) -> Result<Vec<((Epoch, SequenceNumber), Vec<u8>)>, StoreError> {
+        let (id, wanted) = (id.clone(), wanted.to_vec());
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT payload FROM record WHERE device = ?1 AND epoch = ?2 AND seq = ?3")?;
+            let mut found = Vec::new();
+            for (epoch, seq) in wanted {
+                let number = integer("sequence number", seq.0)?;
+                let payload = statement
+                    .query_row(params![id.as_str(), EpochBytes(epoch), number], |row| row.get(0))
+                    .optional()?;
+                found.extend(payload.map(|payload| ((epoch, seq), payload)));
+            }
+            Ok(found)
         })
         .await
     }

@@ -1,0 +1,88 @@
+//! Repeats: what was seen once more as an earlier record tells it.
+
+use super::DecodeError;
+use super::value::check_size;
+use crate::{limits, v1};
+use firstline_model::{Repeat, SequenceNumber, Timestamp};
+use prost::Message;
+
+pub(super) fn to_wire(place: usize, repeat: &Repeat, base_ms: i64) -> v1::Repeat {
+    let mut before = 0;
+    let mut changed = Vec::new();
+    for (at, _) in &repeat.changed {
+        changed.push(small(at.saturating_sub(before)));
+        before = *at;
+    }
+    v1::Repeat {
+        record: repeat.record.0,
+        first: small(repeat.first),
+        count: small(repeat.count),
+        offset_ms: repeat.at.as_millis().saturating_sub(base_ms),
+        changed,
+        differences: repeat.changed.iter().map(|(_, by)| *by).collect(),
+        place: small(place),
+    }
+}
+
+/// Places are below the number of observations that a record may have.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The repeats of a record with `own` observations of its own.
+pub(super) fn from_wire(
+    repeats: Vec<v1::Repeat>,
+    own: usize,
+    base_ms: i64,
+) -> Result<Vec<(usize, Repeat)>, DecodeError> {
+    check_size("repeats in a record", repeats.len(), limits::RECORD_REPEATS)?;
+    let mut found = Vec::new();
+    let mut least = 0;
+    for repeat in repeats {
+        let place = repeat.place as usize;
+        if place < least || place > own || repeat.changed.len() != repeat.differences.len() {
+            return Err(DecodeError::Malformed);
+        }
+        least = place;
+        check_size("changes of a repeat", repeat.changed.len(), repeat.count as usize)?;
+        let mut at = 0_usize;
+        let mut changed = Vec::new();
+        for (number, (further, by)) in repeat.changed.iter().zip(&repeat.differences).enumerate() {
+            if number > 0 && *further == 0 {
+                return Err(DecodeError::Malformed);
+            }
+            at = at.checked_add(*further as usize).ok_or(DecodeError::Malformed)?;
+            changed.push((at, *by));
+        }
+        found.push((
+            place,
+            Repeat {
+                record: SequenceNumber(repeat.record),
+                first: repeat.first as usize,
+                count: repeat.count as usize,
+                at: Timestamp::from_millis(base_ms.saturating_add(repeat.offset_ms)),
+                changed,
+            },
+        ));
+    }
+    Ok(found)
+}
+
+/// Only what a record repeats; everything else of it is passed over.
+#[derive(Clone, PartialEq, Message)]
+struct RepeatsOnly {
+    #[prost(message, repeated, tag = "4")]
+    repeats: Vec<v1::Repeat>,
+}
+
+/// Which records an encoded record repeats something of. What cannot be read repeats nothing.
+pub fn repeated_records(bytes: &[u8]) -> Vec<SequenceNumber> {
+    if bytes.len() > limits::RECORD_BYTES || super::depth::check_record(bytes).is_err() {
+        return Vec::new();
+    }
+    let Ok(read) = RepeatsOnly::decode(bytes) else { return Vec::new() };
+    let mut records: Vec<_> = read.repeats.iter().map(|repeat| SequenceNumber(repeat.record)).collect();
+    records.sort_unstable();
+    records.dedup();
+    records
+}

@@ -1,0 +1,74 @@
+//! What does not change costs nothing on the wire and is seen all the same, whatever the collector forgets.
+
+use firstline_proto::convert::decode_record_with;
+use firstline_tests::database::{number, stored};
+use firstline_tests::link::Link;
+use firstline_tests::wait::{seconds, until};
+use firstline_tests::{Agent, Collector};
+use rusqlite::Connection;
+
+/// When the size of the memory was seen last, which never changes.
+fn seen(collector: &Collector) -> i64 {
+    number(
+        &collector.database(),
+        "SELECT coalesce(max(observed_at), 0) FROM latest WHERE name = 'system.memory.limit'",
+    )
+}
+
+fn seen_after(collector: &Collector, before: i64) -> i64 {
+    until("an unchanged value is seen again", seconds(40), || {
+        Some(seen(collector)).filter(|seen| *seen > before)
+    })
+}
+
+fn audited(collector: &Collector, action: &str) -> i64 {
+    number(&collector.database(), &format!("SELECT count(*) FROM audit WHERE action = '{action}'"))
+}
+
+/// How many of the stored records only repeat others, and the size of the largest of those.
+fn repeating(collector: &Collector, agent: &Agent) -> (usize, usize) {
+    let records = stored(&collector.database(), agent.device());
+    let only = records.values().filter(|payload| {
+        decode_record_with(payload).is_ok_and(|record| record.own.is_empty() && !record.repeats.is_empty())
+    });
+    (only.clone().count(), only.map(Vec::len).max().unwrap_or(0))
+}
+
+#[test]
+fn an_unchanged_value_is_seen_in_every_look_over_a_restart_and_after_a_loss() {
+    let mut collector = Collector::started();
+    let link = Link::to(collector.agents());
+    let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
+    let mut agent = Agent::enrolled_at(&url).probing(&["memory"], "").started();
+    let mut last = 0;
+    until("looks that repeat earlier ones", seconds(60), || {
+        (repeating(&collector, &agent).0 >= 3).then_some(())
+    });
+    for _ in 0..2 {
+        last = seen_after(&collector, last);
+    }
+    let (_, largest) = repeating(&collector, &agent);
+    assert!(largest < 100, "an unchanged look takes {largest} bytes");
+
+    // What it knows is not needed: everything is in the store.
+    collector.kill();
+    collector.start();
+    link.lead_to(collector.agents());
+    last = seen_after(&collector, last);
+    last = seen_after(&collector, last);
+    assert_eq!(audited(&collector, "record.repeats_missing"), 0);
+
+    // What is repeated is gone from the store: it is told, asked for, and said again.
+    collector.stop();
+    let database = Connection::open(collector.database()).expect("the database can be opened");
+    database.execute("DELETE FROM record", []).expect("records can be deleted");
+    drop(database);
+    collector.start();
+    link.lead_to(collector.agents());
+    until("the loss is told", seconds(40), || {
+        (audited(&collector, "record.repeats_missing") > 0).then_some(())
+    });
+    last = seen_after(&collector, last);
+    assert!(seen_after(&collector, last) > last);
+    agent.stop();
+}
