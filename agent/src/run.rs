@@ -459,7 +459,9 @@ impl Agent {
             Some(v1::directive::Directive::SendWhole(v1::SendWhole {})) => {
                 let awake = self.clock.read().awake;
                 if self.whole_sent.is_none_or(|sent| awake.saturating_sub(sent) >= SEND_WHOLE_AGAIN) {
-                    tracing::info!("the collector lacks what was said before; everything is said in full again");
+                    tracing::info!(
+                        "the collector lacks what was said before; everything is said in full again"
+                    );
                     self.whole_sent = Some(awake);
                     self.coalescer.forget();
                 }

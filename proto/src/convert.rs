@@ -9,7 +9,5 @@ mod value;
 
 pub use directive::{diagnostic_from_wire, diagnostic_to_wire};
 pub use error::DecodeError;
-pub use observation::{
-    DecodedRecord, decode_record, decode_record_with, encode_record, encode_record_with,
-};
+pub use observation::{DecodedRecord, decode_record, decode_record_with, encode_record, encode_record_with};
 pub use repeat::repeated_records;

@@ -201,7 +201,8 @@ fn an_unchanged_minute_of_200_series_is_a_few_bytes() {
 #[test]
 fn repeats_that_cannot_be_are_refused() {
     let wire = |change: fn(&mut v1::Repeat)| {
-        let mut record = v1::Record::decode(&*encode_record_with(&[], &[(0, repeat(1, 9, &[(3, 1), (4, 1)]))])).unwrap();
+        let mut record =
+            v1::Record::decode(&*encode_record_with(&[], &[(0, repeat(1, 9, &[(3, 1), (4, 1)]))])).unwrap();
         change(&mut record.repeats[0]);
         record.encode_to_vec()
     };

@@ -90,7 +90,8 @@ impl Coalescer {
             let (lasting, happened): (Vec<_>, Vec<_>) =
                 observations[run.places.clone()].iter().partition(|observation| is_lasting(observation));
             if let Some(begin) = lasting.first().map(|first| first.observed_at) {
-                let seen: Vec<Seen> = lasting.iter().map(|observation| Seen::of(observation, begin)).collect();
+                let seen: Vec<Seen> =
+                    lasting.iter().map(|observation| Seen::of(observation, begin)).collect();
                 match self.repeat(run.probe, &seen, begin, epoch, now) {
                     Some(repeat) => written.repeats.push((written.own.len(), repeat)),
                     None => {
@@ -263,11 +264,8 @@ mod tests {
                 Body::Sample { metric, .. } => resolution::decimals(metric).unwrap_or(0),
                 _ => 0,
             };
-            let own: Vec<Told> = written
-                .own
-                .iter()
-                .map(|o| Told { observation: o.clone(), decimals: decimals(o) })
-                .collect();
+            let own: Vec<Told> =
+                written.own.iter().map(|o| Told { observation: o.clone(), decimals: decimals(o) }).collect();
             let mut read = Vec::new();
             let mut next = 0;
             for (place, repeat) in &written.repeats {

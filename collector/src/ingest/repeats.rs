@@ -136,8 +136,7 @@ mod tests {
     async fn stored(payload: Vec<u8>) -> (Memory, DeviceId) {
         let store = Memory::default();
         let text = String::new;
-        let audit =
-            AuditEntry { at: at(0), actor: text(), action: text(), subject: text(), detail: text() };
+        let audit = AuditEntry { at: at(0), actor: text(), action: text(), subject: text(), detail: text() };
         let token = EnrollmentToken {
             hash: [1; 32],
             uses_left: 1,

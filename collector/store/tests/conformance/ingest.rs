@@ -352,8 +352,7 @@ async fn records_that_are_asked_for_are_given_as_they_came_and_others_are_left_o
         let (epoch, second) = (part.records[1].epoch, part.records[1].clone());
         store.commit(plan([part])).await.unwrap();
         let elsewhere = Epoch([9; 16]);
-        let wanted =
-            [(epoch, SequenceNumber(2)), (epoch, SequenceNumber(4)), (elsewhere, SequenceNumber(2))];
+        let wanted = [(epoch, SequenceNumber(2)), (epoch, SequenceNumber(4)), (elsewhere, SequenceNumber(2))];
         let found = store.records(&pc, &wanted).await.unwrap();
         assert_eq!(found, [((epoch, SequenceNumber(2)), second.payload)], "{}", subject.name);
         assert_eq!(store.records(&other, &wanted).await.unwrap(), [], "{}", subject.name);
