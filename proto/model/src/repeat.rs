@@ -87,9 +87,9 @@ mod tests {
         let record = [told(0, 9.0, 0), told(1_000, 0.9, 3), told(1_005, 4e6, -6)];
         let seen = repeat(1, 2, &[(0, 1), (1, -3)]).expand(&record).unwrap();
         let seen: Vec<_> = seen.iter().map(|o| (o.observed_at.as_millis(), o.body.clone())).collect();
-        let value = |at: usize| match &seen[at].1 {
-            Body::Sample { value, .. } => *value,
-            other => panic!("{other:?}"),
+        let value = |at: usize| {
+            let Body::Sample { value, .. } = seen[at].1 else { panic!("{:?}", seen[at]) };
+            value
         };
         assert_eq!((seen[0].0, value(0)), (60_000, 0.901));
         assert_eq!((seen[1].0, value(1)), (60_005, 1e6));
