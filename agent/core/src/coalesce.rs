@@ -261,7 +261,11 @@ mod tests {
         fn say(&mut self, seen: &[Observation], runs: &[RunOf], now: Duration) -> (usize, Vec<Observation>) {
             let written = self.coalescer.coalesce(seen, runs, HERE, now);
             let decimals = |o: &Observation| {
-                if let Body::Sample { metric, .. } = &o.body { resolution::decimals(metric).unwrap_or(0) } else { 0 }
+                if let Body::Sample { metric, .. } = &o.body {
+                    resolution::decimals(metric).unwrap_or(0)
+                } else {
+                    0
+                }
             };
             let own: Vec<Told> =
                 written.own.iter().map(|o| Told { observation: o.clone(), decimals: decimals(o) }).collect();
