@@ -17,6 +17,7 @@ mod install;
 mod instance;
 mod interrupt;
 mod process;
+mod reproduce;
 mod sabotage;
 mod sbom;
 mod service;
@@ -52,6 +53,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Build faults into both programs, one at a time, and see that a test notices each
     Sabotage(sabotage::Args),
+    /// Build both programs twice in different folders and compare them byte by byte
+    Reproduce(reproduce::Args),
     /// Write what each program is made of (CycloneDX)
     Sbom(sbom::Args),
     /// Run the long forms of the tests, and print what they measured
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Sabotage(args) => sabotage::run(&args),
+        Task::Reproduce(args) => reproduce::run(&args),
         Task::Sbom(args) => sbom::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Fleet(args) => fleet::run(&args),

@@ -60,6 +60,9 @@ const PARTS: &[Part] = &[
     Part { name: "revocation", what: "100 revocations", how: How::Tests("r4_") },
     Part { name: "frames", what: "10,000 mutated frames", how: How::Tests("r15_") },
     Part { name: "corruption", what: "10,000 damaged spools", how: How::Tests("r22_a_damaged_spool") },
+    Part { name: "reconnect", what: "1,000 agents that come back at once", how: How::Tests("f13_") },
+    Part { name: "flood", what: "one flooding device among 1,000", how: How::Tests("r18_") },
+    Part { name: "peers", what: "5,000 idle connections, floods of HTTP/2", how: How::Tests("r17_") },
     Part { name: "hostile", what: "hostile collectors", how: How::Tests("r12_") },
     Part {
         name: "sim",
@@ -67,6 +70,7 @@ const PARTS: &[Part] = &[
         how: How::Task(&["sim", "--seeds", "5000"]),
     },
     Part { name: "strings", what: "hostile texts through every page", how: How::Tests("r26_") },
+    Part { name: "reproduce", what: "both programs built twice, byte by byte", how: How::Task(&["reproduce"]) },
     Part { name: "sabotage", what: "faults built in on purpose", how: How::Task(&["sabotage"]) },
     Part {
         name: "fuzz",
