@@ -13,9 +13,23 @@ pub type Records = BTreeMap<RecordName, Vec<u8>>;
 fn open(path: &Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(path, flags)
-        .unwrap_or_else(|error| panic!("{} cannot be opened: {error}", path.display()));
+        .unwrap_or_else(|error| panic!("{} cannot be opened: {error}; {}", path.display(), around(path)));
     database.busy_timeout(std::time::Duration::from_secs(5)).expect("a time limit can be set");
     database
+}
+
+/// What lies where a database should: a disk that lost it is told from one that is not mounted.
+fn around(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        })
+        .unwrap_or_else(|error| vec![error.to_string()]);
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounted =
+        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| path.starts_with(at)).max();
+    format!("its folder holds {names:?} and is on what is mounted at {}", mounted.unwrap_or("nothing"))
 }
 
 fn rows<T>(

@@ -30,7 +30,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let trees = [folder.path().join("one"), folder.path().join("a-folder-with-another-name")];
     for tree in &trees {
-        Process::new("git").quiet().args(["clone", "--quiet", "--no-hardlinks"]).arg(&root).arg(tree).run()?;
+        Process::new("git")
+            .quiet()
+            .args(["clone", "--quiet", "--no-hardlinks"])
+            .arg(&root)
+            .arg(tree)
+            .run()?;
     }
     let mut different = Vec::new();
     for (name, profile) in PROGRAMS {

@@ -70,7 +70,11 @@ const PARTS: &[Part] = &[
         how: How::Task(&["sim", "--seeds", "5000"]),
     },
     Part { name: "strings", what: "hostile texts through every page", how: How::Tests("r26_") },
-    Part { name: "reproduce", what: "both programs built twice, byte by byte", how: How::Task(&["reproduce"]) },
+    Part {
+        name: "reproduce",
+        what: "both programs built twice, byte by byte",
+        how: How::Task(&["reproduce"]),
+    },
     Part { name: "sabotage", what: "faults built in on purpose", how: How::Task(&["sabotage"]) },
     Part {
         name: "fuzz",

@@ -7,6 +7,8 @@ mod effects;
 mod evidence;
 mod words;
 
+pub(crate) use words::filled;
+
 use crate::diagnosis::diagnose;
 use crate::evaluate::{Moment, Transition, TransitionKind};
 use crate::finding::{DeviceState, Finding, Phase};
@@ -190,11 +192,10 @@ impl Desk<'_> {
                 let Some(ticket) = ticket else { return };
                 let value = match transition.value {
                     Some(value) => {
-                        format!(
-                            "{} {}",
-                            present::label(&transition.metric),
-                            present::value(&transition.metric, value)
-                        )
+                        let state = present::state(&transition.attributes).filter(|_| value == 1.0);
+                        let shown =
+                            state.map_or_else(|| present::value(&transition.metric, value), str::to_owned);
+                        format!("{} {shown}", present::label(&transition.metric))
                     }
                     None => "the check passes again".to_owned(),
                 };

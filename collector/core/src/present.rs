@@ -1,7 +1,7 @@
 //! Values and names for people: percent, bytes and durations in words, device texts made harmless.
 
 use firstline_model::deceptive::is_deceptive;
-use firstline_model::{Timestamp, Value, semconv};
+use firstline_model::{Attributes, Timestamp, Value, semconv};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ pub const MAX_VALUE: usize = 200;
 pub fn value(metric: &str, value: f64) -> String {
     if is_ratio(metric) {
         return percent(value);
+    }
+    if let Some(word) = word(metric, value) {
+        return word.to_owned();
     }
     match semconv::metric(metric).map(|known| known.unit) {
         Some("By") => bytes(value),
@@ -88,9 +91,24 @@ pub fn is_flag(metric: &str) -> bool {
     ENDS.iter().any(|end| metric.ends_with(end))
 }
 
-/// A flag in a word.
-pub fn flag(value: f64) -> &'static str {
-    if value >= 0.5 { "yes" } else { "no" }
+/// A value that stands for a word: what is yes or no, and states that are numbered (RFC 8011 numbers a printer's).
+pub fn word(metric: &str, value: f64) -> Option<&'static str> {
+    if is_flag(metric) {
+        return Some(if value >= 0.5 { "yes" } else { "no" });
+    }
+    // No number of a state is a fraction.
+    let number = (value.fract() == 0.0).then_some(value as i64)?;
+    match (metric, number) {
+        (semconv::PRINTER_STATE, 3) => Some("idle"),
+        (semconv::PRINTER_STATE, 4) => Some("printing"),
+        (semconv::PRINTER_STATE, 5) => Some("stopped"),
+        (_, _) => None,
+    }
+}
+
+/// The state that an enumerating series is in: `active` of a service.
+pub fn state(attributes: &Attributes) -> Option<&str> {
+    semconv::STATE_ATTRIBUTES.iter().find_map(|name| attributes.get(name))
 }
 
 /// A share as percent: `97.3 %`.

@@ -143,6 +143,8 @@ struct TicketRow {
     recurrence: u32,
     is_shared_cause: bool,
     parent: Option<u64>,
+    /// Tickets that this one speaks for, where they are not listed themselves.
+    gathers: usize,
 }
 
 impl TicketRow {
@@ -167,6 +169,7 @@ impl TicketRow {
             recurrence: ticket.recurrence,
             is_shared_cause: ticket.device.is_none(),
             parent: ticket.parent.map(|parent| parent.0),
+            gathers: 0,
         }
     }
 }

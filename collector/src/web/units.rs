@@ -1,7 +1,7 @@
 //! Numbers, times and names in the form in which people read them.
 
 use crate::web::shown::Shown;
-use firstline_collector_core::present::{flag, is_flag, is_ratio};
+use firstline_collector_core::present::{is_ratio, word};
 use firstline_model::{Timestamp, Value, semconv};
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,8 +54,7 @@ pub(super) fn measured(metric: &str, value: f64) -> String {
         "Cel" => format!("{value:.0} °C"),
         "s" => seconds(value),
         "1" if is_ratio(metric) => format!("{} %", short(value * 100.0)),
-        "1" if is_flag(metric) => flag(value).to_owned(),
-        "1" | "" => short(value),
+        "1" | "" => word(metric, value).map_or_else(|| short(value), str::to_owned),
         counted => {
             let noun = counted.trim_matches(['{', '}']);
             let plural = if value == 1.0 { "" } else { "s" };

@@ -24,8 +24,8 @@ pub(super) fn at_breach(
     if let Some(value) = subject.value {
         let shown = present::value(subject.metric, value);
         let value = match subject.threshold {
-            // The limit of what is yes or no would say nothing.
-            Some(_) if present::is_flag(subject.metric) => present::flag(value).to_owned(),
+            // The limit of what is a word (yes, stopped) would say nothing.
+            Some(_) if present::word(subject.metric, value).is_some() => shown,
             Some(threshold) => format!("{shown} (limit {})", present::value(subject.metric, threshold)),
             None => shown,
         };

@@ -102,14 +102,23 @@ pub(super) fn fill_facts(ticket: &mut Ticket, entry: &KnowledgeEntry, subject: &
     }
 }
 
-/// Fills the placeholders of one text. One that is unknown, or has no value, is left out with the space before it.
+/// Fills the placeholders of one text. One that is unknown, or has no value, is left out with the space before it; with the
+/// label that ends in a colon before it, when there is one (`reasons: {doc.reasons};`).
 pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -> String {
+    filled(template, |name| lookup(name, subject, tested))
+}
+
+/// The same with whatever knows the values.
+pub(crate) fn filled(template: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
     // Where the template's own last bracket was opened.
     let mut opened = None;
+    // Whether what comes next begins behind a label that was left out.
+    let mut is_behind_label = false;
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
+        let label = label_at_end(before, std::mem::take(&mut is_behind_label));
         if before.trim_end_matches(' ').ends_with('(') {
             opened = Some(text.trim_end_matches(' ').len());
         }
@@ -118,10 +127,16 @@ pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -
             rest = after;
             continue;
         };
-        match lookup(name, subject, tested).filter(|value| !value.is_empty()) {
+        match value_of(name).filter(|value| !value.is_empty()) {
             Some(value) => text.push_str(&value),
             None => {
                 text.truncate(text.trim_end_matches(' ').len());
+                if let Some(label) = label {
+                    text.truncate(text.len() - label);
+                    rest = behind_label(&mut text, behind);
+                    is_behind_label = true;
+                    continue;
+                }
                 // Brackets around nothing go too; those that a device wrote stay.
                 if opened == Some(text.len()) && behind.starts_with(')') {
                     text.pop();
@@ -135,6 +150,27 @@ pub(super) fn render(template: &str, subject: &Subject<'_>, tested: &[Tested]) -
     }
     text.push_str(rest);
     text
+}
+
+/// How many bytes at the end of a template's own text are a label for what comes next, and the space before it.
+fn label_at_end(own: &str, begins_here: bool) -> Option<usize> {
+    let own = own.trim_end_matches(' ');
+    let label = own.strip_suffix(':')?;
+    let from = label.rfind([';', '.']).map_or(0, |at| at + 1);
+    // At the beginning of the text, or of what follows another value, nothing says where the label begins.
+    (from > 0 || begins_here).then(|| own.len() - from)
+}
+
+/// What is left of a template when a label and its value were left out: the mark that ended them goes too.
+fn behind_label<'t>(text: &mut String, behind: &'t str) -> &'t str {
+    if text.ends_with('.') {
+        behind.strip_prefix([';', '.']).unwrap_or(behind)
+    } else if behind.starts_with(['.', ';']) {
+        text.truncate(text.trim_end_matches(';').len());
+        behind
+    } else {
+        behind
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -188,4 +224,27 @@ fn document(subject: &Subject<'_>, key: &str) -> Option<String> {
 /// A value under a key, or under keys joined by dots.
 fn within<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     value.get(key).or_else(|| key.split('.').try_fold(value, |value, key| value.get(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_without_a_value_is_left_out_with_the_mark_that_ends_it() {
+        let text = "Stopped since {since}. State: {state}; reasons: {reasons}; message: {message}.";
+        let with = |known: &[(&str, &str)]| {
+            filled(text, |name| {
+                known.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let all = [("since", "8:55"), ("state", "idle"), ("reasons", "none"), ("message", "a: b; c.")];
+        assert_eq!(with(&all), "Stopped since 8:55. State: idle; reasons: none; message: a: b; c..");
+        assert_eq!(with(&all[..1]), "Stopped since 8:55.");
+        assert_eq!(with(&all[..2]), "Stopped since 8:55. State: idle.");
+        assert_eq!(with(&[all[0], all[3]]), "Stopped since 8:55. message: a: b; c..");
+        assert_eq!(with(&[all[0], all[1], all[3]]), "Stopped since 8:55. State: idle; message: a: b; c..");
+        // What a device wrote is never taken for a mark of the text's own.
+        assert_eq!(with(&[("since", "8:55;"), ("state", "x:")]), "Stopped since 8:55;. State: x:.");
+    }
 }

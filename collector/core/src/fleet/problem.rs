@@ -1,6 +1,7 @@
 //! The Problem ticket of a shared cause.
 
 use super::{Attribute, AttributeKind};
+use crate::desk::filled;
 use crate::knowledge::KnowledgeEntry;
 use crate::present;
 use crate::sla::Calendar;
@@ -39,7 +40,7 @@ pub fn open_problem(
         site,
         impact: entry.impact.min(2),
         severity: severity.unwrap_or(Severity::Warning),
-        title: present::clean(&title(entry, &what, failing), 300),
+        title: present::clean(&title(entry, shared.attribute, failing), 300),
         summary: without_placeholders(&entry.explanation.person, shared.attribute),
         technical: format!(
             "{failing} of {having} devices that share {what} have the same fault ({}); devices without it do not. \
@@ -50,7 +51,8 @@ pub fn open_problem(
         evidence: vec![Evidence {
             label: "devices affected".to_owned(),
             value: format!("{failing} of {having}"),
-            metric: "endpoint.agent.heartbeat.age".to_owned(),
+            // Devices are counted, nothing is measured.
+            metric: String::new(),
             observed_at: now,
         }],
         tests: Vec::new(),
@@ -64,10 +66,21 @@ pub fn open_problem(
     (ticket, timeline)
 }
 
-fn title(entry: &KnowledgeEntry, what: &str, failing: usize) -> String {
-    match entry.code.as_str() {
-        "net.site_outage" => format!("{failing} computers at {what} lost their network at the same time"),
-        code => format!("{failing} computers have the same fault with {what} ({code})"),
+fn title(entry: &KnowledgeEntry, shared: &Attribute, failing: usize) -> String {
+    let what = shared.words();
+    if entry.code.as_str() == "net.site_outage" {
+        return format!("{failing} computers at {what} lost their network at the same time");
+    }
+    // What is shared is the part that the entry speaks of, such as a printer: its own title says it best.
+    if shared.kind == AttributeKind::Part
+        && let Some(part) = shared.component()
+    {
+        let own = filled(&entry.title, |name| (name == "component.id").then(|| part.id().to_owned()));
+        return format!("{own}, for {failing} computers");
+    }
+    match &entry.article {
+        Some(article) => format!("{failing} computers with {what}: {}", article.title),
+        None => format!("{failing} computers with {what} have the same fault ({})", entry.code),
     }
 }
 

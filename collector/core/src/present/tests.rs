@@ -13,7 +13,7 @@ fn values_read_in_the_unit_of_a_person() {
         (semconv::DNS_LOOKUP_DURATION, 0.0124, "12.4 ms"),
         (semconv::PRINTER_JOB_AGE, 5400.0, "1 h 30 min"),
         (semconv::HW_TEMPERATURE, 41.26, "41.3 °C"),
-        (semconv::GATEWAY_REACHABLE, 0.0, "0"),
+        (semconv::GATEWAY_REACHABLE, 0.0, "no"),
         (semconv::DISK_IO_ERRORS, 12.0, "12"),
         ("endpoint.unknown", 1.0, "1"),
     ] {
@@ -66,5 +66,8 @@ fn documents_read_in_one_bounded_line() {
 fn what_is_yes_or_no_is_told_as_such() {
     assert!(is_flag(semconv::TIME_SYNCHRONIZED) && is_flag(semconv::GATEWAY_REACHABLE));
     assert!(!is_flag(semconv::FILESYSTEM_UTILIZATION) && !is_flag(semconv::PRINTER_STATE));
-    assert_eq!((flag(1.0), flag(0.0)), ("yes", "no"));
+    let words = [1.0, 0.0].map(|number| value(semconv::GATEWAY_REACHABLE, number));
+    assert_eq!(words, ["yes", "no"]);
+    let states = [3.0, 5.0, 7.0].map(|number| value(semconv::PRINTER_STATE, number));
+    assert_eq!(states, ["idle", "stopped", "7"]);
 }

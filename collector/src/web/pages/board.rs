@@ -13,8 +13,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use firstline_collector_core::ticket::Ticket;
 use firstline_collector_store::record::{DeviceFilter, Page, TicketFilter};
+use firstline_model::TicketId;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Template)]
 #[template(path = "board.html")]
@@ -83,25 +84,29 @@ pub(in crate::web) async fn board(
     };
     let now = web.now();
     let devices: BTreeSet<_> = tickets.iter().filter_map(|ticket| ticket.device.as_ref()).collect();
-    let headline = headline(tickets.len(), devices.len());
+    // What has a shared cause is worked there. Who looks for a text or a device wants to see it all the same.
+    let gathered = if text.is_some() { BTreeMap::new() } else { gathered(&tickets) };
+    let is_listed = |ticket: &&Ticket| ticket.parent.is_none_or(|parent| !gathered.contains_key(&parent));
+    let headline = headline(tickets.iter().filter(is_listed).count(), devices.len());
     let counters = Counters {
-        late: tickets.iter().filter(|ticket| api::is_breached(ticket, now)).count(),
-        unassigned: tickets.iter().filter(|ticket| ticket.assignee.is_none()).count(),
-        urgent: tickets.iter().filter(|ticket| ticket.priority.0 <= 2).count(),
+        late: tickets.iter().filter(is_listed).filter(|ticket| api::is_breached(ticket, now)).count(),
+        unassigned: tickets.iter().filter(is_listed).filter(|ticket| ticket.assignee.is_none()).count(),
+        urgent: tickets.iter().filter(is_listed).filter(|ticket| ticket.priority.0 <= 2).count(),
         causes: tickets.iter().filter(|ticket| ticket.device.is_none()).count(),
     };
     let sites: BTreeSet<&str> = tickets.iter().filter_map(|ticket| ticket.site.as_deref()).collect();
     let sites = sites.into_iter().map(Shown::line).collect();
     let mut names = api::Hostnames::default();
     let mut rows = Vec::new();
-    for ticket in tickets.iter().take(MAX_ROWS) {
+    for ticket in tickets.iter().filter(is_listed).take(MAX_ROWS) {
         let hostname = match &ticket.device {
             Some(id) => Some(names.of(&web, id).await?),
             None => None,
         };
-        rows.push(TicketRow::of(ticket, hostname.as_deref(), now));
+        let gathers = gathered.get(&ticket.id).copied().unwrap_or_default();
+        rows.push(TicketRow { gathers, ..TicketRow::of(ticket, hostname.as_deref(), now) });
     }
-    let hidden = tickets.len() - rows.len();
+    let hidden = tickets.iter().filter(is_listed).count() - rows.len();
     let fleet = fleet_line(&web, &caller).await?;
     if query.part == "list" {
         return render(StatusCode::OK, &BoardList { headline, filtered, counters, rows, hidden, fleet });
@@ -119,6 +124,17 @@ pub(in crate::web) async fn board(
         fleet,
     };
     render(StatusCode::OK, &page)
+}
+
+/// How many of the tickets belong to a shared cause that is among them too, by that cause's ticket.
+fn gathered(tickets: &[Ticket]) -> BTreeMap<TicketId, usize> {
+    let causes: BTreeSet<TicketId> =
+        tickets.iter().filter(|ticket| ticket.device.is_none()).map(|ticket| ticket.id).collect();
+    let mut gathered = BTreeMap::new();
+    for parent in tickets.iter().filter_map(|ticket| ticket.parent).filter(|id| causes.contains(id)) {
+        *gathered.entry(parent).or_default() += 1;
+    }
+    gathered
 }
 
 async fn open_tickets(

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{Finding, Phase};
-use firstline_collector_core::present::is_flag;
+use firstline_collector_core::present::word;
 use firstline_collector_store::quiet::SuppressionFilter;
 use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
 use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
@@ -277,8 +277,8 @@ impl FindingView {
     fn of(finding: &Finding, now: Timestamp) -> Self {
         let measured = |value: f64| units::measured(&finding.metric, value);
         let value = match (finding.value, finding.threshold) {
-            // The level of what is yes or no would say nothing.
-            (Some(value), Some(_)) if is_flag(&finding.metric) => measured(value),
+            // The level of what is a word (yes, stopped) would say nothing.
+            (Some(value), Some(_)) if word(&finding.metric, value).is_some() => measured(value),
             (Some(value), Some(level)) => format!("{} (level {})", measured(value), measured(level)),
             (Some(value), None) => measured(value),
             (None, _) => String::new(),

@@ -1,8 +1,12 @@
 //! Problem bodies, paging, filters, entity tags, health and figures.
 
-use super::support::Desk;
+use super::support::{Desk, ticket};
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use firstline_collector_core::ticket::Ticket;
+use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::record::Role;
+use firstline_collector_store::store::Ingest;
 use serde_json::json;
 
 #[tokio::test]
@@ -165,4 +169,25 @@ async fn assets_are_cached_for_ever_under_their_hash_only() {
     assert!(asset.header("cache-control").contains("immutable"));
     let stale = path.replacen(&path[8..24], "0000000000000000", 1);
     assert_eq!(desk.get(&stale, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_board_lists_a_shared_cause_and_not_each_of_its_tickets_unless_a_text_is_sought() {
+    let desk = Desk::empty();
+    desk.add_user("admin", Role::Admin, None).await;
+    let device = desk.add_device("pc-1", "oslo", 1, "/a").await;
+    desk.add_device("pc-2", "oslo", 2, "/b").await;
+    let now = desk.now();
+    let mut plan = DevicePlan::unchanged(device.clone());
+    let cause = Ticket { device: None, ..ticket(3, &device, "oslo", "the cause", now) };
+    let child = Ticket { parent: Some(cause.id), version: 2, ..ticket(1, &device, "oslo", "/a", now) };
+    while desk.store.reserve_tickets(1).await.unwrap() < cause.id {}
+    plan.tickets = vec![child, cause];
+    desk.store.commit(CommitPlan::of(vec![plan])).await.unwrap();
+
+    let page = desk.page("/", "admin").await.text;
+    assert!(page.contains("2 open tickets") && page.contains("1 ticket of it"), "{page}");
+    assert!(page.contains("/tickets/3\"") && page.contains("/tickets/2\"") && !page.contains("/tickets/1\""));
+    let found = desk.page("/?q=pc-1", "admin").await.text;
+    assert!(found.contains("/tickets/1\""), "{found}");
 }
