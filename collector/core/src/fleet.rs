@@ -18,6 +18,7 @@
 mod attribute;
 mod cause;
 mod kept;
+mod lan;
 mod perform;
 mod problem;
 mod significance;
@@ -32,6 +33,7 @@ pub use problem::{Shared, open_problem};
 
 use crate::knowledge::KnowledgeEntry;
 use attribute::{Family, attributes_of};
+use lan::Lan;
 use firstline_model::{Component, ComponentKind, DeviceId, Presence, RuleCode, TicketId, Timestamp, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -148,6 +150,8 @@ struct Member {
     silent: Option<Timestamp>,
     /// It runs on a battery: its owner may close it at any time.
     portable: bool,
+    /// The private network that it is in.
+    lan: Option<Lan>,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +213,7 @@ impl Fleet {
             stream: Stream::Unknown,
             silent: None,
             portable: false,
+            lan: None,
         });
         place
     }
@@ -228,6 +233,7 @@ impl Fleet {
         let member = &mut self.members[place.0];
         let parts = member.attributes.iter().filter(|one| one.kind == AttributeKind::Part).cloned();
         let now: BTreeSet<Attribute> = attributes_of(facts, site).chain(parts).collect();
+        member.lan = Lan::of(facts, site);
         if let Some(class) = facts.get("device_class").and_then(Value::as_text) {
             member.portable = matches!(class, "laptop" | "tablet" | "convertible");
         }
@@ -252,8 +258,9 @@ impl Fleet {
         if component.kind == ComponentKind::Battery {
             self.members[place.0].portable = true;
         }
-        if let Some(part) = Attribute::part(component)
-            && self.members[place.0].attributes.insert(part.clone())
+        let member = &mut self.members[place.0];
+        if let Some(part) = Attribute::part(component, member.lan.as_ref())
+            && member.attributes.insert(part.clone())
         {
             self.having.entry(part).or_default().insert(place);
         }
@@ -305,7 +312,7 @@ impl Fleet {
         self.firing.entry(family.clone()).or_default().insert(finding.clone(), now);
         let company = attributes
             .iter()
-            .filter(|one| family.may_share(one.kind))
+            .filter(|one| family.may_share(one, &finding.component))
             .any(|one| self.having.get(one).is_some_and(|places| places.len() >= family.fewest(one.kind)));
         if !company {
             return Course::Own;

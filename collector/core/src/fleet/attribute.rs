@@ -2,6 +2,7 @@
 //!
 //! Only plausible causes are compared: the more attributes are tried, the more of them fit by accident.
 
+use super::lan::{self, Lan};
 use crate::knowledge::KnowledgeEntry;
 use firstline_model::{Component, ComponentKind, RuleCode, Value};
 use std::time::Duration;
@@ -94,16 +95,42 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// The attribute of using `component`, when several devices can use the same one.
-    pub(super) fn part(component: &Component) -> Option<Self> {
+    /// The attribute of using `component`, when several devices can use the same one. A name server with an address of
+    /// the private network that the device is in is that network's.
+    pub(super) fn part(component: &Component, lan: Option<&Lan>) -> Option<Self> {
         let shared = AttributeKind::SHARED_PARTS.contains(&component.kind);
-        shared.then(|| Self { kind: AttributeKind::Part, value: component.to_string() })
+        shared.then(|| {
+            let value = match lan.filter(|lan| is_name_server(component) && lan.has(component.id())) {
+                Some(lan) => lan.place_of(&component.to_string()),
+                None => component.to_string(),
+            };
+            Self { kind: AttributeKind::Part, value }
+        })
+    }
+
+    /// What it is called. Which of several private networks with the same addresses is meant does not belong to that.
+    fn name(&self) -> &str {
+        match self.kind {
+            AttributeKind::Subnet | AttributeKind::DnsServer => lan::without_place(&self.value),
+            AttributeKind::Part if self.value.starts_with("dns_server/") => lan::without_place(&self.value),
+            AttributeKind::Part
+            | AttributeKind::Site
+            | AttributeKind::Switch
+            | AttributeKind::GatewayMac
+            | AttributeKind::Bssid
+            | AttributeKind::VpnGateway
+            | AttributeKind::Software
+            | AttributeKind::Driver
+            | AttributeKind::OsVersion
+            | AttributeKind::BiosVersion
+            | AttributeKind::Model => &self.value,
+        }
     }
 
     /// The component that a Problem about this attribute names.
     pub fn component(&self) -> Option<Component> {
         let kind = match self.kind {
-            AttributeKind::Part => return self.value.parse().ok(),
+            AttributeKind::Part => return self.name().parse().ok(),
             AttributeKind::Site => ComponentKind::Site,
             AttributeKind::Switch | AttributeKind::Subnet => ComponentKind::Network,
             AttributeKind::GatewayMac => ComponentKind::Gateway,
@@ -116,7 +143,7 @@ impl Attribute {
             }
             AttributeKind::OsVersion => ComponentKind::Os,
         };
-        Component::new(kind, self.value.as_str()).ok()
+        Component::new(kind, self.name()).ok()
     }
 
     /// What is shared, for a person: `the switch sw-3`.
@@ -136,11 +163,16 @@ impl Attribute {
             AttributeKind::BiosVersion => "the firmware ",
             AttributeKind::Model => "the model ",
         };
-        format!("{what}{}", crate::present::clean(&self.value, 120))
+        format!("{what}{}", crate::present::clean(self.name(), 120))
     }
 }
 
-/// The attributes that stand in a device's facts.
+fn is_name_server(component: &Component) -> bool {
+    component.kind == ComponentKind::DnsServer
+}
+
+/// The attributes that stand in a device's facts. Addresses of a private network say nothing without the place: half of
+/// all homes are `192.168.1.0/24` behind `192.168.1.1`.
 pub(super) fn attributes_of<'a>(
     facts: &'a Value,
     site: Option<&'a str>,
@@ -156,9 +188,16 @@ pub(super) fn attributes_of<'a>(
         AttributeKind::BiosVersion,
         AttributeKind::Model,
     ];
+    let lan = Lan::of(facts, site);
     let named = single.into_iter().filter_map(move |kind| {
         let value = facts.get(kind.as_str())?.as_text().filter(|text| !text.is_empty())?;
-        Some(Attribute { kind, value: value.to_owned() })
+        let value = match (kind, &lan) {
+            (AttributeKind::Subnet, Some(lan)) => lan.place_of(value),
+            (AttributeKind::Subnet, None) if lan::is_private(value) => return None,
+            (AttributeKind::DnsServer, Some(lan)) if lan.has(value) => lan.place_of(value),
+            (_, Some(_) | None) => value.to_owned(),
+        };
+        Some(Attribute { kind, value })
     });
     let site = site.map(|site| Attribute { kind: AttributeKind::Site, value: site.to_owned() });
     let versions = [AttributeKind::Driver, AttributeKind::Software];
@@ -217,22 +256,29 @@ impl Family {
         matches!(self, Self::Printer(..))
     }
 
-    pub(super) fn may_share(&self, kind: AttributeKind) -> bool {
+    /// Whether `one` can be the cause of such a finding about `component`. A part can only be the cause of what is said of
+    /// that very part: who reaches no proxy has no fault of the name server, though all of them use the same one.
+    pub(super) fn may_share(&self, one: &Attribute, component: &Component) -> bool {
         use AttributeKind as A;
+        let is_the_part = || one.component().is_some_and(|part| part == *component);
         match self {
             Self::Outage(_) => {
-                matches!(kind, A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::Driver)
+                matches!(one.kind, A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::Driver)
             }
-            Self::Network(_) => match kind {
-                A::Part | A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::DnsServer => true,
-                A::VpnGateway | A::Driver => true,
+            Self::Network(_) => match one.kind {
+                A::Site | A::Switch | A::GatewayMac | A::Subnet | A::Bssid | A::Driver => true,
+                A::Part | A::DnsServer => is_the_part(),
+                A::VpnGateway => component.kind == ComponentKind::Vpn,
                 A::Software | A::OsVersion | A::BiosVersion | A::Model => false,
             },
-            Self::Printer(..) => kind == A::Part,
-            Self::Named(..) => matches!(kind, A::Site | A::Software | A::Driver | A::OsVersion | A::Model),
-            Self::System(_) => {
-                matches!(kind, A::Site | A::Software | A::Driver | A::OsVersion | A::BiosVersion | A::Model)
+            Self::Printer(..) => one.kind == A::Part && is_the_part(),
+            Self::Named(..) => {
+                matches!(one.kind, A::Site | A::Software | A::Driver | A::OsVersion | A::Model)
             }
+            Self::System(_) => matches!(
+                one.kind,
+                A::Site | A::Software | A::Driver | A::OsVersion | A::BiosVersion | A::Model
+            ),
         }
     }
 

@@ -26,11 +26,15 @@ impl Fleet {
         let candidates = failing
             .keys()
             .flat_map(|place| &self.members[place.0].attributes)
-            .filter(|one| family.may_share(one.kind))
+            .filter(|one| family.may_share(one, &finding.component))
             .collect::<BTreeSet<_>>();
         let own = &self.members[finding.place.0].attributes;
+        // Who is asleep could not fail: only who is awake tells that it does not.
+        let compared = |place: &Place| self.members[place.0].awake || failing.contains_key(place);
+        let all = (0..self.members.len()).map(Place).filter(compared).count();
         let judged = candidates.iter().filter(|one| own.contains(**one)).filter_map(|one| {
-            let having = self.having.get(*one)?;
+            let having: BTreeSet<Place> =
+                self.having.get(*one)?.iter().copied().filter(compared).collect();
             let with: Vec<Timestamp> =
                 failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
             if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {
@@ -39,11 +43,11 @@ impl Fleet {
             if one.kind == AttributeKind::Part && family.is_part_itself() {
                 return Some((f64::NEG_INFINITY, *one));
             }
-            let chance = significance::ln_chance(self.members.len(), having.len(), failing.len(), with.len());
+            let chance = significance::ln_chance(all, having.len(), failing.len(), with.len());
             let unlikely = chance + (candidates.len() as f64).ln() < significance::LEVEL.ln();
             // Where everybody has it there is nothing to compare with; that half of them fail at once is no accident.
             let together = with.iter().max()?.since(*with.iter().min()?) <= significance::AT_ONCE;
-            let everybody = self.members.len() < having.len() + 3;
+            let everybody = all < having.len() + 3;
             let burst = everybody && with.len() >= 5 && with.len() * 2 >= having.len() && together;
             (unlikely || burst).then_some((chance, *one))
         });

@@ -207,3 +207,84 @@ fn families_and_attributes_are_read_back_as_they_were_written() {
         assert_eq!(AttributeKind::from_text(kind.as_str()), Some(*kind));
     }
 }
+
+fn facts(pairs: &[(&'static str, &str)]) -> Value {
+    Value::map(pairs.iter().map(|(name, text)| (*name, Value::Text((*text).to_owned()))))
+}
+
+/// So many awake devices of a site, each with facts of its own.
+fn with_facts(
+    fleet: &mut Fleet,
+    site: &str,
+    count: usize,
+    each: impl Fn(usize) -> Vec<(&'static str, String)>,
+) -> Vec<Place> {
+    let places = (0..count).map(|number| {
+        let place = fleet.add(DeviceId::new(format!("{site}-{number}")).unwrap(), at(0));
+        let pairs = each(number);
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        fleet.know(place, &facts(&pairs), Some(site));
+        fleet.connected(place, at(0));
+        place
+    });
+    places.collect()
+}
+
+#[test]
+fn homes_with_the_same_addresses_are_not_one_place_and_an_office_with_private_ones_is() {
+    for (same_router, expected) in [(false, 0), (true, 1)] {
+        let mut fleet = Fleet::default();
+        connected(&mut fleet, "bergen", 200);
+        // Too few of the site for the site to be the cause.
+        connected(&mut fleet, "oslo", 60);
+        let there = with_facts(&mut fleet, "lyon", 6, |number| {
+            let router = if same_router { 0 } else { number };
+            vec![
+                ("subnet", "192.168.1.0/24".to_owned()),
+                ("gateway_mac", format!("02:00:5e:00:00:{router:02x}")),
+                ("dns_server", "192.168.1.1".to_owned()),
+            ]
+        });
+        // The rest of the site works, elsewhere.
+        for number in 6..60 {
+            let place = fleet.add(DeviceId::new(format!("lyon-{number}")).unwrap(), at(0));
+            fleet.know(place, &facts(&[]), Some("lyon"));
+            fleet.connected(place, at(0));
+        }
+        for place in &there {
+            fleet.uses(*place, &component("dns_server/192.168.1.1"));
+            fleet.fired(&gateway(), finding(*place), at(90), at(100));
+        }
+        let acts = passed(&mut fleet, 400);
+        let begun = begun(&acts);
+        assert_eq!(begun.len(), expected, "{begun:?}");
+        assert!(begun.iter().all(|one| one.contains("02:00:5e:00:00:00")), "{begun:?}");
+    }
+}
+
+#[test]
+fn a_dead_proxy_is_not_a_dead_name_server_although_all_of_its_users_ask_the_same_one() {
+    for (rule, failing, expected) in [
+        ("net.proxy", "network/0", "the site lyon"),
+        ("net.dns", "dns_server/10.3.0.53", "dns_server/10.3.0.53"),
+    ] {
+        let mut fleet = Fleet::default();
+        connected(&mut fleet, "bergen", 200);
+        let here = with_facts(&mut fleet, "lyon", 40, |number| {
+            // One in eight of the site is at home.
+            match number % 8 {
+                0 => vec![("dns_server", "192.168.1.1".to_owned())],
+                _ => vec![("dns_server", "10.3.0.53".to_owned())],
+            }
+        });
+        let entry = KnowledgeEntry { code: code(rule), ..gateway() };
+        for place in here.iter().filter(|place| !(place.0 - 200).is_multiple_of(8)) {
+            fleet.uses(*place, &component("dns_server/10.3.0.53"));
+            let one = MemberFinding { place: *place, rule: code(rule), component: component(failing) };
+            fleet.fired(&entry, one, at(90), at(100));
+        }
+        let acts = passed(&mut fleet, 400);
+        let begun = begun(&acts);
+        assert!(begun.len() == 1 && begun[0].contains(expected), "{rule}: {begun:?}");
+    }
+}
