@@ -33,8 +33,8 @@ pub use problem::{Shared, open_problem};
 
 use crate::knowledge::KnowledgeEntry;
 use attribute::{Family, attributes_of};
-use lan::Lan;
 use firstline_model::{Component, ComponentKind, DeviceId, Presence, RuleCode, TicketId, Timestamp, Value};
+use lan::Lan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

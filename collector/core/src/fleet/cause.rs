@@ -33,8 +33,7 @@ impl Fleet {
         let compared = |place: &Place| self.members[place.0].awake || failing.contains_key(place);
         let all = (0..self.members.len()).map(Place).filter(compared).count();
         let judged = candidates.iter().filter(|one| own.contains(**one)).filter_map(|one| {
-            let having: BTreeSet<Place> =
-                self.having.get(*one)?.iter().copied().filter(compared).collect();
+            let having: BTreeSet<Place> = self.having.get(*one)?.iter().copied().filter(compared).collect();
             let with: Vec<Timestamp> =
                 failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
             if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {

@@ -85,7 +85,13 @@ mod tests {
     use super::*;
 
     fn lan(subnet: &str, router: &str, site: Option<&str>) -> Option<Lan> {
-        Lan::of(&Value::map([("subnet", Value::Text(subnet.to_owned())), ("gateway_mac", Value::Text(router.to_owned()))]), site)
+        Lan::of(
+            &Value::map([
+                ("subnet", Value::Text(subnet.to_owned())),
+                ("gateway_mac", Value::Text(router.to_owned())),
+            ]),
+            site,
+        )
     }
 
     #[test]
