@@ -4,6 +4,7 @@
 //! the other. Each lane is a thread that sleeps until something is due or it is told something. Every probe runs
 //! isolated on a thread of its own (see `firstline-agent-probes`).
 
+use crate::overhead::{Account, Report};
 pub use firstline_agent_core::coalesce::RunOf;
 use firstline_agent_core::policy::{Policy, Trigger};
 use firstline_agent_core::schedule::Schedule;
@@ -81,13 +82,17 @@ pub(crate) struct Start {
 
 impl Lanes {
     /// Starts both lanes; they end when the returned value is dropped.
-    pub(crate) fn start(start: &Start, collected: &UnboundedSender<Collected>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        start: &Start,
+        account: &Account,
+        collected: &UnboundedSender<Collected>,
+    ) -> std::io::Result<Self> {
         let mut desks = Vec::new();
         for (name, quick) in [("lane-quick", true), ("lane-steady", false)] {
             let (bell, rings) = mpsc::sync_channel(1);
             let told = Arc::new(Mutex::new(Told::default()));
             let desk = Desk { told: Arc::clone(&told), bell };
-            let mut lane = Lane::new(start.clone(), quick);
+            let mut lane = Lane::new(start.clone(), account.clone(), quick);
             let collected = collected.clone();
             std::thread::Builder::new()
                 .name(name.to_owned())
@@ -123,10 +128,13 @@ struct Lane {
     triggers: Triggers,
     sleep: SleepDetector,
     directory_depth: Option<u8>,
+    account: Account,
+    /// The agent's metrics about itself, in one lane.
+    report: Option<Report>,
 }
 
 impl Lane {
-    fn new(start: Start, quick: bool) -> Self {
+    fn new(start: Start, account: Account, quick: bool) -> Self {
         let mut schedule = Schedule::default();
         let mut probes = Vec::new();
         for entry in PROBES.iter().filter(|entry| !start.disabled.iter().any(|name| name == entry.name)) {
@@ -152,6 +160,8 @@ impl Lane {
             triggers: Triggers::default(),
             sleep,
             directory_depth: None,
+            report: quick.then(|| Report::of(account.clone())),
+            account,
         };
         lane.apply_intervals(&[]);
         lane
@@ -181,6 +191,7 @@ impl Lane {
                 return;
             }
             let now = clock::read().awake;
+            self.schedule.set_shed(self.account.shed(now), now);
             let wait = self
                 .schedule
                 .poll_timeout()
@@ -237,6 +248,7 @@ impl Lane {
             let mut run = probe.run_on(&mut self.runner, context);
             let completed = matches!(run.outcome, Outcome::Completed);
             self.schedule.handle_finished(due.probe, completed, run.cpu);
+            self.account.ran(due.probe, completed, run.cpu, probe.descriptor().cpu_budget);
             if !completed {
                 tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
             }
@@ -251,6 +263,8 @@ impl Lane {
                 round.runs.push(RunOf { probe: due.probe, places: first..round.seen.len() });
             }
         }
+        let own = self.report.as_mut().map(|report| report.due(wall_clock())).unwrap_or_default();
+        own.into_iter().for_each(|observation| round.add(observation, true, false));
         round.finish()
     }
 }

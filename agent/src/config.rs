@@ -4,7 +4,9 @@
 //! The file is optional. An invalid one is refused with line and reason; at a change while the agent runs, the
 //! settings in force stay.
 
+use crate::telemetry;
 use anyhow::{Context, Result, bail};
+use firstline_agent_core::budget::HOURLY;
 use firstline_agent_core::policy::clamp_interval;
 use firstline_agent_probes::{Community, Overrides, PROBES};
 use notify::{RecursiveMode, Watcher};
@@ -19,9 +21,16 @@ use std::time::Duration;
 #[serde(deny_unknown_fields, default)]
 struct Config {
     log: Option<String>,
+    limits: LimitsConfig,
     spool: SpoolConfig,
     probes: BTreeMap<String, ProbeConfig>,
     overrides: OverridesConfig,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsConfig {
+    cpu_s_per_hour: Option<f64>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -59,6 +68,8 @@ struct OverridesConfig {
 pub struct Settings {
     /// The log filter.
     pub log: String,
+    /// Processor time that the agent may use in an hour before it slows probes down.
+    pub cpu_hourly: Duration,
     /// Most bytes of records in the spool.
     pub spool_quota: u64,
     /// How long acked records are kept, for a collector that is restored from a backup.
@@ -75,6 +86,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             log: "info".to_owned(),
+            cpu_hourly: HOURLY,
             spool_quota: 256 << 20,
             keep_acked: Duration::from_secs(24 * 3600),
             disabled: Vec::new(),
@@ -109,7 +121,17 @@ pub(crate) fn parse(text: &str) -> Result<Settings> {
     })?;
     let mut settings = Settings::default();
     if let Some(log) = config.log {
+        if let Err(why) = telemetry::understand(&log) {
+            bail!("line {}: log: {log:?} is not understood: {why}", line_of(text, "log"));
+        }
         settings.log = log;
+    }
+    if let Some(seconds) = config.limits.cpu_s_per_hour {
+        if !(0.1..=3600.0).contains(&seconds) {
+            let line = line_of(text, "cpu_s_per_hour");
+            bail!("line {line}: limits.cpu_s_per_hour: {seconds} is not between 0.1 and 3600");
+        }
+        settings.cpu_hourly = Duration::from_secs_f64(seconds);
     }
     if let Some(quota) = config.spool.quota_mib {
         if !(1..=1 << 20).contains(&quota) {
@@ -201,9 +223,10 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let settings = parse(
-            "log = \"debug\"\n[spool]\nquota_mib = 16\n[probes.printer]\ninterval_s = 5\n[probes.software]\nenabled = false\n[overrides]\ncups_server = \"127.0.0.1:6310\"\n",
+            "log = \"debug\"\n[limits]\ncpu_s_per_hour = 7.5\n[spool]\nquota_mib = 16\n[probes.printer]\ninterval_s = 5\n[probes.software]\nenabled = false\n[overrides]\ncups_server = \"127.0.0.1:6310\"\n",
         )
         .unwrap();
+        assert_eq!(settings.cpu_hourly, Duration::from_millis(7500));
         assert_eq!(settings.spool_quota, 16 << 20);
         assert_eq!(settings.disabled, ["software"]);
         assert_eq!(settings.intervals["printer"], Duration::from_secs(5));
@@ -218,6 +241,8 @@ mod tests {
             ("[probes.cpu]\ninterval_s = 1\n", "line 2: probes.cpu.interval_s: 1 is not between 5 and 86400"),
             ("# quota_mib\n[spool]\nquota_mib = 0\n", "line 3: spool.quota_mib"),
             ("log = \n", "line 1"),
+            ("\nlog = \"info,agent=loud\"\n", "line 2: log: \"info,agent=loud\" is not understood"),
+            ("[limits]\ncpu_s_per_hour = 0\n", "line 2: limits.cpu_s_per_hour: 0 is not between 0.1 and 3600"),
             ("[overrides]\nconnectivity_url = \"https://a/\"\n", "line 2: overrides.connectivity_url"),
             (
                 "[overrides]\ntls_endpoints = [\"a\"]\n",

@@ -134,10 +134,36 @@ fn running(data: &Path) -> Vec<Finding> {
             ),
         ));
     }
+    findings.push(good("overhead", overhead(&status["overhead"])));
     if let Some(why) = status["configuration_refused"].as_str() {
         findings.push(bad("new config", &anyhow!("is not in force: {why}")));
     }
     findings
+}
+
+/// What the agent itself costs this machine, in words.
+fn overhead(told: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let allowed = number(&told["cpu_s_per_hour_allowed"]);
+    let mut text = match told["cpu_s_per_hour"].as_f64() {
+        Some(hourly) => format!("{hourly:.2} s of processor time an hour ({allowed} are allowed)"),
+        None => format!("{:.2} s of processor time since the start", number(&told["cpu_s"])),
+    };
+    if let Some(bytes) = told["resident_bytes"].as_u64() {
+        text += &format!(", {:.1} MiB of memory", bytes as f64 / 1024.0 / 1024.0);
+    }
+    let probes = told["probes"].as_object().into_iter().flatten();
+    let costliest =
+        probes.max_by(|one, other| number(&one.1["longest_ms"]).total_cmp(&number(&other.1["longest_ms"])));
+    if let Some((name, spent)) = costliest {
+        text += &format!(", the costliest run was {} ms of {name}", number(&spent["longest_ms"]));
+    }
+    let slowed: Vec<&str> =
+        told["slowed_down"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !slowed.is_empty() {
+        text += &format!("; slowed down until that is less: {}", slowed.join(", "));
+    }
+    text
 }
 
 /// What to do when the collector does not want this device, by what it said.
@@ -230,6 +256,20 @@ fn spool(data: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_overhead_names_the_costliest_probe_and_what_is_slowed_down() {
+        let told = json!({
+            "cpu_s": 3.0, "cpu_s_per_hour": 4.2, "cpu_s_per_hour_allowed": 3.6, "resident_bytes": 8_388_608,
+            "slowed_down": ["software", "process"],
+            "probes": {"os": {"longest_ms": 12.5}, "software": {"longest_ms": 80.0}},
+        });
+        assert_eq!(
+            overhead(&told),
+            "4.20 s of processor time an hour (3.6 are allowed), 8.0 MiB of memory, the costliest run was 80 ms of \
+             software; slowed down until that is less: software, process"
+        );
+    }
 
     #[test]
     fn a_device_that_the_collector_does_not_want_is_told_what_to_do() {

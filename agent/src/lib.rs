@@ -10,6 +10,7 @@ pub mod config;
 mod doctor;
 mod enroll;
 pub mod identity;
+mod overhead;
 mod probe;
 pub mod run;
 mod sabotage;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         cli::complain(&anyhow::Error::from(error).context("core files cannot be forbidden"));
         return ExitCode::from(1);
     }
+    firstline_agent_platform::resident::be_small();
     let done = match &cli.command {
         Command::Enroll(args) => enroll::command(&cli, args),
         Command::Run(args) => run::command(&cli, args),

@@ -14,6 +14,7 @@ use crate::cli::{Cli, RunArgs};
 use crate::collect::{self, Collected, Lanes, Order, Start, wall_clock};
 use crate::config::{self, Settings};
 use crate::identity::{self, Identity};
+use crate::overhead::Account;
 use crate::probe;
 use crate::seams::{Clock, Network, Random, Seams};
 use crate::spool::{Limits, Spool};
@@ -24,7 +25,7 @@ use anyhow::{Context, Result, bail};
 pub use diagnostics::{Asked, Diagnostics};
 use firstline_agent_core::coalesce::Coalescer;
 use firstline_agent_core::policy::Policy;
-use firstline_agent_platform::{host, private_file, signal};
+use firstline_agent_platform::{host, private_file, resident, signal};
 use firstline_agent_probes::Root;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{
@@ -49,6 +50,8 @@ const LINGER: Duration = Duration::from_millis(200);
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// A collector that asks for everything in full gets it at most this often.
 const SEND_WHOLE_AGAIN: Duration = Duration::from_secs(60);
+/// How long after the start its work is done.
+const SETTLED: Duration = Duration::from_secs(20);
 /// With more records than this from an outage, live data gets an epoch of its own. Less than that is through in a second.
 const LONG_OUTAGE: u64 = 256;
 
@@ -112,7 +115,7 @@ async fn serve(
     }
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
-    agent.lanes = Some(Lanes::start(&start, &collected_sender).context("cannot start the probes")?);
+    agent.lanes = Some(Lanes::start(&start, &agent.account, &collected_sender).context("cannot start the probes")?);
     agent.status.listen(crate::status::serve(data), wall_clock());
     agent.take(Collected::new(
         vec![
@@ -126,9 +129,20 @@ async fn serve(
         true,
     ));
     tracing::info!(device = agent.identity.device_id, collector = agent.identity.collector, "agent started");
+    tokio::spawn(give_back());
 
     agent.run(collected, changed, config_path, signal::stop_requested()).await;
     Ok(())
+}
+
+/// What only the start and rare work needed does not stay in memory.
+async fn give_back() {
+    let mut wait = SETTLED;
+    loop {
+        tokio::time::sleep(wait).await;
+        resident::give_back();
+        wait = HOUSEKEEPING;
+    }
 }
 
 /// The service, with what it takes from outside of itself.
@@ -145,6 +159,7 @@ pub struct Agent {
     streams: u64,
     happened: (channel::Sender<Happened>, channel::Receiver<Happened>),
     lanes: Option<Lanes>,
+    account: Account,
     policy: Policy,
     diagnostics: Diagnostics,
     unspooled: Unspooled,
@@ -175,6 +190,7 @@ impl Agent {
     ) -> Result<Self> {
         let Seams { clock, random, network, disk } = seams;
         let limits = Limits { quota: settings.spool_quota, keep_acked: settings.keep_acked };
+        let account = Account::allowing(settings.cpu_hourly);
         let mut spool = Spool::closed(disk, Epoch(random()?), limits);
         let reading = clock.read();
         let steady = Steady::start(clock.wall(), reading, None);
@@ -198,6 +214,7 @@ impl Agent {
             streams: 0,
             happened: channel::channel(16),
             lanes: None,
+            account,
             policy: Policy::default(),
             diagnostics,
             unspooled: Unspooled::default(),
@@ -263,6 +280,7 @@ impl Agent {
             "spool_bytes": self.spool.bytes(),
             "policy_revision": self.policy.revision,
             "configuration_refused": self.refused,
+            "overhead": self.account.told(),
         })));
     }
 
@@ -477,8 +495,9 @@ impl Agent {
                 if settings.log != self.settings.log
                     || settings.disabled != self.settings.disabled
                     || settings.intervals != self.settings.intervals
+                    || settings.cpu_hourly != self.settings.cpu_hourly
                 {
-                    tracing::info!("log, switched-off probes and intervals take effect at the next start");
+                    tracing::info!("log, switched-off probes, intervals and limits take effect at the next start");
                 }
                 if let Some(lanes) = &self.lanes {
                     lanes.tell(&Order::Overrides(settings.overrides.clone()));

@@ -6,12 +6,13 @@ mod procfs;
 mod report;
 mod spine;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::instance::Binaries;
 use crate::process::Process;
+use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,13 +38,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The programs as they are shipped: the collector in release mode, the agent in its own profile.
-fn shipped(root: &Path) -> Result<Binaries> {
-    let mut programs = Binaries::build(root, true)?;
-    Process::cargo().dir(root).args(["build", "--profile", "agent", "-p", "firstline-agent"]).run()?;
-    let release = programs.collector.parent().context("the collector has no folder")?;
-    let target = release.parent().context("the release folder has no parent")?;
-    let agent = programs.agent.file_name().context("the agent has no name")?;
-    programs.agent = target.join("agent").join(agent);
-    Ok(programs)
+/// The programs as they are shipped: the collector in release mode, the agent in its own profile. One that is given is not
+/// built.
+fn shipped(root: &Path, agent: Option<&Path>, collector: Option<&Path>) -> Result<Binaries> {
+    let metadata = workspace::metadata(root)?;
+    let target = metadata["target_directory"].as_str().context("cargo does not tell its target folder")?;
+    let program = |given: Option<&Path>, profile: &str, package: &str| -> Result<PathBuf> {
+        if let Some(given) = given {
+            return given.canonicalize().with_context(|| format!("cannot find {}", given.display()));
+        }
+        Process::cargo().dir(root).args(["build", "--profile", profile, "-p", package]).run()?;
+        Ok(Path::new(target).join(profile).join(format!("{package}{}", std::env::consts::EXE_SUFFIX)))
+    };
+    Ok(Binaries {
+        agent: program(agent, "agent", "firstline-agent")?,
+        collector: program(collector, "release", "firstline-collector")?,
+    })
 }

@@ -5,6 +5,7 @@
 //! every decision comes back as data.
 #![warn(missing_docs)]
 
+pub mod budget;
 pub mod coalesce;
 pub mod health;
 pub mod policy;

@@ -2,8 +2,10 @@
 //!
 //! Time is powered-on time: while the machine sleeps nothing becomes due. Steady runs lie on a common grid, so that
 //! probes of one interval make one record together; runs in between look for triggers only. A probe that fails backs
-//! off, one that takes more processor time than its budget is stretched until it fits.
+//! off, one that takes more processor time than its budget is stretched until it fits, and when all together take too much,
+//! some are slowed down (`budget`).
 
+use crate::budget::{SLOWED, Shed};
 use std::time::Duration;
 
 /// A probe as the schedule sees it.
@@ -18,6 +20,16 @@ struct Entry {
     next_trigger: Option<Duration>,
     failures: u32,
     overruns: u32,
+    shed: Option<Shed>,
+}
+
+impl Entry {
+    /// The interval that failures, overruns and what is given up make of the wanted one.
+    fn stretched(&self) -> Duration {
+        let by_itself = 2_u32.saturating_pow(self.failures.max(self.overruns)).min(Schedule::LONGEST_STRETCH);
+        let by_all = if matches!(self.shed, Some(Shed::Whole(_))) { SLOWED } else { 1 };
+        self.wanted * by_itself.max(by_all)
+    }
 }
 
 /// A run that is due.
@@ -66,6 +78,7 @@ impl Schedule {
             next_trigger: trigger,
             failures: 0,
             overruns: 0,
+            shed: None,
         });
     }
 
@@ -80,6 +93,27 @@ impl Schedule {
         Some(())
     }
 
+    /// What is given up from now on, all of it. What is not given up any more is due by its own interval again.
+    pub fn set_shed(&mut self, shed: &[Shed], now: Duration) {
+        for entry in &mut self.entries {
+            let found = shed.iter().copied().find(|shed| shed.probe() == entry.name);
+            if found == entry.shed {
+                continue;
+            }
+            entry.shed = found;
+            entry.interval = entry.stretched();
+            match found {
+                Some(Shed::Whole(_)) => entry.next_steady = after(now, entry.interval),
+                Some(Shed::LooksBetween(_)) => {}
+                None => entry.next_steady = entry.next_steady.min(after(now, entry.interval)),
+            }
+            entry.next_trigger = match found {
+                Some(_) => None,
+                None => entry.trigger.map(|every| now + every),
+            };
+        }
+    }
+
     /// Everything that is due, each probe once; a steady run takes the place of one in between.
     pub fn poll_due(&mut self, now: Duration) -> Vec<DueRun> {
         let mut due = Vec::new();
@@ -90,7 +124,7 @@ impl Schedule {
                 entry.next_steady = after(now, entry.interval);
             }
             if steady || between {
-                entry.next_trigger = entry.trigger.map(|every| now + every);
+                entry.next_trigger = entry.trigger.filter(|_| entry.shed.is_none()).map(|every| now + every);
                 due.push(DueRun { probe: entry.name, steady });
             }
         }
@@ -112,8 +146,7 @@ impl Schedule {
         let over = cpu.is_some_and(|cpu| cpu > entry.budget);
         entry.overruns =
             if over { entry.overruns.saturating_add(1) } else { entry.overruns.saturating_sub(1) };
-        let stretch = 2_u32.saturating_pow(entry.failures.max(entry.overruns)).min(Self::LONGEST_STRETCH);
-        entry.interval = entry.wanted * stretch;
+        entry.interval = entry.stretched();
     }
 }
 
@@ -182,6 +215,22 @@ mod tests {
         assert_eq!(steady(&mut schedule, S(120)), ["memory", "printer"]);
         schedule.handle_finished("printer", true, Some(S(1)));
         assert_eq!(steady(&mut schedule, S(180)), ["memory"]);
+    }
+
+    #[test]
+    fn what_is_given_up_runs_less_often_and_comes_back_by_its_own_interval() {
+        let mut schedule = schedule();
+        schedule.poll_due(S(0));
+        schedule.set_shed(&[Shed::Whole("printer"), Shed::LooksBetween("memory")], S(1));
+        assert_eq!(schedule.poll_due(S(4)), [], "no look in between");
+        assert_eq!(steady(&mut schedule, S(60)), ["memory"], "its steady look stays");
+        assert_eq!(schedule.poll_due(S(64)), []);
+        schedule.handle_finished("printer", true, None);
+        assert_eq!(steady(&mut schedule, S(480)), ["memory", "printer"]);
+        schedule.set_shed(&[Shed::LooksBetween("memory")], S(481));
+        assert_eq!(steady(&mut schedule, S(540)), ["memory", "printer"]);
+        schedule.set_shed(&[], S(541));
+        assert_eq!(schedule.poll_due(S(545)), [DueRun { probe: "memory", steady: false }]);
     }
 
     #[test]

@@ -13,5 +13,7 @@ pub mod disk;
 pub mod host;
 pub mod local_socket;
 pub mod private_file;
+pub mod resident;
 pub mod signal;
 pub mod trust;
+pub mod usage;

@@ -5,12 +5,42 @@
 //! on its output and a limit on its time, after which its whole process group is killed.
 //! With a captured machine ([`Root::at`]) the program is `DIR/bin/<name>` instead, without the check of ownership.
 
+mod reap;
+
 use crate::{ProbeError, Root};
+use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// Processor time of all programs that were started and have ended, in microseconds.
+static SPENT: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The same of those that this thread started, since it was asked last.
+    static SPENT_HERE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Processor time of all programs that were started and have ended.
+pub fn spent() -> Duration {
+    Duration::from_micros(SPENT.load(Ordering::Relaxed))
+}
+
+/// Processor time of the programs that this thread started since the last call.
+pub(crate) fn take_spent_here() -> Duration {
+    SPENT_HERE.take()
+}
+
+/// Collects the exit status, and notes the time.
+fn reap(child: Child) -> std::io::Result<std::process::ExitStatus> {
+    let (status, spent) = reap::wait(child)?;
+    SPENT.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(0), Ordering::Relaxed);
+    SPENT_HERE.set(SPENT_HERE.get() + spent);
+    Ok(status)
+}
 
 /// A program that the agent may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +117,7 @@ pub fn run(
     let file = if root.is_system() { trusted(&path)? } else { path.clone() };
     let mut child = start(&file, arguments).map_err(|error| ProbeError::from_io(&file, &error))?;
     let Some(stdout) = child.stdout.take() else {
-        end(&mut child);
+        end(child);
         return Err(ProbeError::Malformed(format!("{} has no output", path.display())));
     };
     wait(child, stdout, &path, limits)
@@ -110,7 +140,7 @@ fn start(file: &Path, arguments: &[&str]) -> std::io::Result<Child> {
     command.spawn()
 }
 
-fn wait(mut child: Child, stdout: ChildStdout, path: &Path, limits: Limits) -> Result<Finished, ProbeError> {
+fn wait(child: Child, stdout: ChildStdout, path: &Path, limits: Limits) -> Result<Finished, ProbeError> {
     let id = child.id();
     let (sender, ended) = mpsc::sync_channel(1);
     let reading = std::thread::Builder::new()
@@ -118,14 +148,14 @@ fn wait(mut child: Child, stdout: ChildStdout, path: &Path, limits: Limits) -> R
         .stack_size(128 << 10)
         .spawn(move || drop(sender.send(read_to_exit(stdout, id, limits.output))));
     if let Err(error) = reading {
-        end(&mut child);
+        end(child);
         return Err(ProbeError::from_io(path, &error));
     }
     let read = ended.recv_timeout(limits.time);
     let output = match read {
         Ok(output) => output,
         Err(_) => {
-            end(&mut child);
+            end(child);
             return Err(ProbeError::TimedOut(format!(
                 "{} did not end within {} ms",
                 path.display(),
@@ -133,7 +163,7 @@ fn wait(mut child: Child, stdout: ChildStdout, path: &Path, limits: Limits) -> R
             )));
         }
     };
-    let status = child.wait().map_err(|error| ProbeError::from_io(path, &error))?;
+    let status = reap(child).map_err(|error| ProbeError::from_io(path, &error))?;
     let stdout = output.map_err(|error| ProbeError::from_io(path, &error))?;
     if stdout.len() > limits.output {
         return Err(ProbeError::Malformed(format!(
@@ -166,14 +196,14 @@ fn exited(id: u32) {
 fn exited(_id: u32) {}
 
 /// Kills the program and what it started, and collects its exit status.
-fn end(child: &mut Child) {
+fn end(mut child: Child) {
     #[cfg(unix)]
     if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // An error means that nothing of the group is left, which is what is wanted.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     let _ = child.kill();
-    let _ = child.wait();
+    let _ = reap(child);
 }
 
 /// The real file behind `path`, when it and all that leads to it can be changed by root only.
@@ -254,6 +284,16 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(20), "the child still runs: {state}");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn the_processor_time_of_a_program_is_noted_with_the_thread_that_started_it() {
+        let (_dir, root) = captured("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
+        let (all, _) = (spent(), take_spent_here());
+        run(&root, Program::Smartctl, &[], Limits::default()).unwrap();
+        let here = take_spent_here();
+        assert!(here > Duration::ZERO && spent() >= all + here, "{here:?}");
+        assert_eq!(take_spent_here(), Duration::ZERO);
     }
 
     #[test]

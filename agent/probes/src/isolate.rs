@@ -4,7 +4,7 @@
 //! the thread is left behind, the caller gets its answer at the time limit, and no further run of this probe starts
 //! while that thread lives, so a dead network drive costs one thread and not one each minute.
 
-use crate::{Context, Descriptor, Probe, ProbeEntry, Sink};
+use crate::{Context, Descriptor, Probe, ProbeEntry, Sink, exec};
 use firstline_model::Observation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -45,7 +45,7 @@ pub struct Run {
     pub dropped: u64,
     /// How long the caller waited.
     pub duration: Duration,
-    /// Processor time of the run, where the system says it and the run ended.
+    /// Processor time of the run and of the programs that it started, where the system says it and the run ended.
     pub cpu: Option<Duration>,
     /// How it ended.
     pub outcome: Outcome,
@@ -176,9 +176,11 @@ impl Isolated {
 
 fn collect(mut probe: Box<dyn Probe>, context: &Context) -> Ended {
     let before = thread_cpu_time();
+    exec::take_spent_here();
     let mut sink = Sink::new(context.now);
     let caught = catch_unwind(AssertUnwindSafe(|| probe.collect(context, &mut sink)));
-    let cpu = thread_cpu_time().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let programs = exec::take_spent_here();
+    let cpu = thread_cpu_time().zip(before).map(|(after, before)| after.saturating_sub(before) + programs);
     match caught {
         Ok(()) => {
             let (observations, dropped) = sink.into_parts();

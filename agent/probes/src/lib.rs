@@ -9,6 +9,7 @@
 //! its reason, and it runs isolated (see [`isolate`]), so that a panic or a hang costs that probe only.
 #![warn(missing_docs)]
 
+pub mod bus;
 pub mod certificate;
 pub mod connectivity;
 mod context;

@@ -11,8 +11,11 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "os/other.rs"]
 mod imp;
+#[cfg(target_os = "linux")]
+mod manager;
 pub mod parse;
 pub mod services;
+pub mod units;
 #[cfg(target_os = "linux")]
 mod updates;
 #[cfg(target_os = "linux")]

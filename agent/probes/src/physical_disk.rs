@@ -3,6 +3,10 @@
 //! A drive that says it is well proves nothing: reads may fail while its own verdict stays good. So the kernel's log
 //! is read too, and "cannot tell" is reported as unavailable, never as well.
 
+pub mod ata;
+#[cfg(target_os = "linux")]
+#[path = "physical_disk/linux_ata.rs"]
+mod ata_ioctl;
 pub mod health;
 #[cfg(target_os = "linux")]
 #[path = "physical_disk/linux.rs"]

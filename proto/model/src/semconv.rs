@@ -138,6 +138,10 @@ metrics! {
     PROCESS_MEMORY_USAGE = "process.memory.usage", "By";
     /// How long a probe ran; `probe`, `outcome`.
     PROBE_DURATION = "endpoint.agent.probe.duration", "s";
+    /// Processor time of a probe's runs since the agent started, the programs that it started included; `probe`.
+    PROBE_CPU_TIME = "endpoint.agent.probe.cpu.time", "s", cumulative;
+    /// How many probes the agent has slowed down to stay within its processor time.
+    AGENT_SLOWED_DOWN = "endpoint.agent.slowed_down", "{probe}";
     /// Time without contact, as the collector measures it.
     AGENT_HEARTBEAT_AGE = "endpoint.agent.heartbeat.age", "s";
     /// A program that stopped responding; an event.

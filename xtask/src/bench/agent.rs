@@ -4,12 +4,13 @@
 //!
 //! Our traffic is encrypted and acknowledged, the peers' is neither; that is in the figures and not taken out of them.
 
+mod overhead;
 mod peers;
 mod traffic;
 mod zabbix;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -53,11 +54,17 @@ pub(super) struct Args {
     /// Measure our agent alone
     #[arg(long)]
     alone: bool,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// Let it talk to this collector instead of building one
+    #[arg(long, value_name = "FILE")]
+    collector: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
-    let programs = super::shipped(&root)?;
+    let programs = super::shipped(&root, args.agent.as_deref(), args.collector.as_deref())?;
     let interrupt = Interrupt::listen()?;
     let folder = root.join(".firstline").join(format!("bench-agent-{}", std::process::id()));
     instance::private_folder(&folder)?;
@@ -197,12 +204,16 @@ fn side_by_side(
         }
         before = after;
     }
+    let own = overhead::of_running(data)?;
     agent.stop()?;
     for peer in &mut peers.running {
         peer.service.stop()?;
     }
     table(&programs, &windows);
-    Ok(judge(&programs, &windows))
+    own.print();
+    let mut rows = judge(&programs, &windows);
+    rows.push(own.costliest_run());
+    Ok(rows)
 }
 
 type Look = (Instant, Vec<Footprint>, std::collections::BTreeMap<u16, traffic::Bytes>);
@@ -268,8 +279,11 @@ fn without_rest(
     interrupt: &Interrupt,
 ) -> Result<Vec<Row>> {
     let names = Process::new(&programs.agent).quiet().args(["probe", "--list"]).read()?;
-    let text: String =
-        names.lines().map(|name| format!("[probes.{name}]\ninterval_s = {SHORTEST_INTERVAL_S}\n")).collect();
+    // With its usual allowance it would slow down.
+    let mut text = "[limits]\ncpu_s_per_hour = 3600\n".to_owned();
+    for name in names.lines() {
+        text += &format!("[probes.{name}]\ninterval_s = {SHORTEST_INTERVAL_S}\n");
+    }
     configure(data, &text)?;
     let mut agent = instance::start_agent(programs, data, &folder.join("restless.log"), &[])?;
     let pid = agent.pid()?;

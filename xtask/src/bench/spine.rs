@@ -54,7 +54,7 @@ struct Built {
 }
 
 fn build(root: &Path) -> Result<Built> {
-    let programs = super::shipped(root)?;
+    let programs = super::shipped(root, None, None)?;
     Process::cargo()
         .dir(root)
         .args(["build", "--release", "-p", "firstline-tests", "--bin", "load"])

@@ -33,6 +33,8 @@ struct Seen {
     writable_at_first: bool,
     errors_at_first: Option<u64>,
     write_refused: bool,
+    /// What showed last that it cannot be written to.
+    evidence: Option<&'static str>,
 }
 
 /// What is the same for all file systems of one run.
@@ -96,6 +98,7 @@ impl Source {
             writable_at_first: !is_readonly,
             errors_at_first: errors,
             write_refused: false,
+            evidence: None,
         });
         let meant_writable = self.fstab.get(&mount.mount_point).copied().unwrap_or(seen.writable_at_first);
         if is_readonly && !meant_writable {
@@ -130,7 +133,9 @@ impl Source {
             sink.sample(component, semconv::FILESYSTEM_ERRORS, typed(), errors as f64);
         }
         report_sizes(component, sizes(&context.root, mount, &round.captured), typed, sink);
-        if round.slow || evidence.is_some() {
+        // In between, a document is news: one that says the same every few seconds would be sent every few seconds.
+        let is_news = std::mem::replace(&mut seen.evidence, evidence) != evidence;
+        if round.slow || is_news {
             sink.state(component, "filesystem", document(&context.root, mount, &device, evidence));
         }
     }
@@ -295,6 +300,30 @@ mod tests {
         rustix::mount::unmount(dir.path(), UnmountFlags::DETACH).unwrap();
         assert_eq!((full, before), (vec![1.0], vec![0.0]));
         assert_eq!(after, vec![1.0]);
+    }
+
+    #[test]
+    fn what_stays_read_only_is_news_once_and_not_at_every_look() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc/self")).unwrap();
+        let mounted = |options: &str| {
+            let line = format!("30 1 254:1 / /home rw,relatime shared:1 - ext4 /dev/vdb1 {options}\n");
+            std::fs::write(dir.path().join("proc/self/mountinfo"), line).unwrap();
+        };
+        let mut context = Context::new(Root::at(dir.path()), Timestamp::from_millis(0));
+        let mut probe = Filesystem::default();
+        let mut documents = |steady: bool| {
+            context.steady = steady;
+            let mut sink = Sink::new(context.now);
+            probe.collect(&context, &mut sink);
+            sink.into_parts().0.iter().filter(|o| matches!(o.body, Body::State { .. })).count()
+        };
+        mounted("rw");
+        assert_eq!((documents(true), documents(false)), (1, 0));
+        mounted("rw,emergency_ro");
+        assert_eq!((documents(false), documents(false), documents(true)), (1, 0, 1));
+        mounted("rw");
+        assert_eq!((documents(false), documents(false)), (1, 0), "and so is its end");
     }
 
     #[test]

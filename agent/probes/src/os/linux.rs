@@ -1,9 +1,9 @@
 //! The operating system on Linux: `/etc/os-release`, `/proc`, the firmware's tables, systemd, the kernel's log.
 
+use super::manager::{Manager, systemctl};
 use super::services::{self, Unit};
 use super::usb::Ports;
 use super::{boot, crash, parse, updates};
-use crate::exec::{self, Limits, Program};
 use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, classify};
 use crate::{Context, Due, ProbeError, Root, Sink};
@@ -16,7 +16,6 @@ use std::time::Duration;
 const MAX_UNITS: usize = 100;
 /// The file in the agent's folder that names the units that failed once.
 const FOLLOWED: &str = "failed-services";
-const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts";
 
 #[derive(Debug)]
 pub(super) struct Source {
@@ -24,6 +23,10 @@ pub(super) struct Source {
     ports: Ports,
     inventory: Due,
     updates: Due,
+    /// When services are asked for with a program.
+    program: Due,
+    /// When the duration of the system's start is asked for, until it is known.
+    boot: Due,
     start: boot::Start,
     crash_sought: bool,
     /// Units that failed once: they are reported for as long as they exist, so that their recovery is seen.
@@ -38,6 +41,8 @@ impl Default for Source {
             ports: Ports::default(),
             inventory: Due::every(Duration::from_secs(3600)),
             updates: Due::every(Duration::from_secs(6 * 3600)),
+            program: Due::every(Duration::from_secs(300)),
+            boot: Due::every(Duration::from_secs(300)),
             start: boot::Start::default(),
             crash_sought: false,
             followed: BTreeSet::new(),
@@ -66,7 +71,9 @@ impl Source {
             if self.updates.is_due(context.now) {
                 updates::collect(context, os, sink);
             }
-            if context.root.exists("/run/systemd/system") {
+            // A start that never ends must not cost a process every minute.
+            let is_asked = !context.root.is_system() || self.boot.is_due(context.now);
+            if is_asked && context.root.exists("/run/systemd/system") {
                 let show = ["show", "--no-pager", boot::PROPERTIES];
                 boot::collect(&mut self.start, context, os, sink, || systemctl(&context.root, &show).ok());
             }
@@ -120,16 +127,13 @@ impl Source {
         if !context.root.exists("/run/systemd/system") {
             return Err(ProbeError::Unsupported("systemd does not run this machine's services".to_owned()));
         }
-        let list = [
-            "list-units",
-            "--all",
-            "--state=failed",
-            "--output=json",
-            "--plain",
-            "--no-legend",
-            "--no-pager",
-        ];
-        let failed = services::listed(&systemctl(&context.root, &list)?).map_err(ProbeError::Malformed)?;
+        let mut manager = Manager::of(&context.root);
+        // A program costs more than the rest of this probe: on the running system it is not for every minute.
+        let is_costly = matches!(manager, Manager::Program(_)) && context.root.is_system();
+        if is_costly && !self.program.is_due(context.now) {
+            return Ok(());
+        }
+        let failed = manager.failed()?;
         let remembered = context.state_dir.as_ref().map(|dir| dir.join(FOLLOWED));
         if !std::mem::replace(&mut self.followed_read, true) {
             let names =
@@ -143,10 +147,9 @@ impl Source {
         let watched = context.policy.watched_services.iter().map(|name| format!("{name}.service"));
         let watched = watched.filter(|name| services::is_unit_name(name)).take(MAX_UNITS);
         let wanted: BTreeSet<String> = self.followed.iter().cloned().chain(watched).collect();
-        let mut show = vec!["show", "--no-pager", PROPERTIES, "--"];
-        show.extend(wanted.iter().map(String::as_str));
+        let wanted: Vec<String> = wanted.into_iter().collect();
         let mut reported = BTreeSet::new();
-        for unit in services::shown(&systemctl(&context.root, &show)?) {
+        for unit in manager.units(&wanted)? {
             // Several names may lead to one unit. What is not installed has no state worth knowing, unless it was
             // removed after it had failed: then its end is reported once.
             let removed = unit.load_state == "not-found";
@@ -163,17 +166,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-fn systemctl(root: &Root, arguments: &[&str]) -> Result<String, ProbeError> {
-    let limits = Limits { time: Duration::from_secs(10), output: 1 << 20 };
-    let finished = exec::run(root, Program::Systemctl, arguments, limits)?;
-    if finished.exit_code != Some(0) {
-        let code =
-            finished.exit_code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
-        return Err(ProbeError::Malformed(format!("systemctl {} ended with {code}", arguments[0])));
-    }
-    Ok(String::from_utf8_lossy(&finished.stdout).into_owned())
 }
 
 fn report_unit(unit: &Unit, sink: &mut Sink) {

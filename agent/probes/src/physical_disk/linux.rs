@@ -3,7 +3,7 @@
 use super::health::Health;
 use super::smartctl::{self, Reading};
 use super::sysfs::{self, Drive};
-use super::{names, nvme, nvme_ioctl};
+use super::{ata, ata_ioctl, names, nvme, nvme_ioctl};
 use crate::exec::{self, Limits, Program};
 use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, Operation, classify};
@@ -164,6 +164,16 @@ fn ask(root: &Root, drive: &Drive) -> Result<Reading, ProbeError> {
     {
         return Ok(Reading::Answered(Box::new(health)));
     }
+    // To open the device of a drive that the kernel has put to sleep would wake it.
+    if root.read_value(&format!("/sys/block/{}/device/power/runtime_status", drive.name)).as_deref() == Some("suspended") {
+        return Ok(Reading::Asleep);
+    }
+    // What is behind USB is left to smartctl, which knows the bridges that hang when they are asked.
+    let vendor = || root.read_value(&format!("/sys/block/{}/device/vendor", drive.name));
+    let is_ata = drive.transport != Some("usb") && (!root.is_system() || vendor().as_deref() == Some("ATA"));
+    if is_ata && let Ok(reading) = ask_ata(root, &drive.name) {
+        return Ok(reading);
+    }
     let device = format!("/dev/{}", drive.name);
     let limits = Limits { time: SMARTCTL_TIME, output: 1 << 20 };
     // No exit code is a failure by itself: the bits are in the output.
@@ -178,6 +188,32 @@ fn ask(root: &Root, drive: &Drive) -> Result<Reading, ProbeError> {
         | ProbeError::Malformed(_) => error,
     })?;
     smartctl::read(&String::from_utf8_lossy(&finished.stdout))
+}
+
+fn ask_ata(root: &Root, name: &str) -> Result<Reading, ProbeError> {
+    if !root.is_system() {
+        return Ok(Reading::Answered(Box::new(ata::health(&captured_pages(root, name)?)?)));
+    }
+    match ata_ioctl::read(&PathBuf::from(format!("/dev/{name}")))? {
+        ata_ioctl::Answer::Asleep => Ok(Reading::Asleep),
+        ata_ioctl::Answer::Pages(pages) => Ok(Reading::Answered(Box::new(ata::health(&pages)?))),
+    }
+}
+
+/// The pages of a captured machine: `DIR/ata/<name>/identify.bin`, `data.bin`, `thresholds.bin`, `statistics.bin`, and
+/// `status` with `passed` or `exceeded`.
+fn captured_pages(root: &Root, name: &str) -> Result<ata::Pages, ProbeError> {
+    let page = |file: &str| {
+        let mut page = Vec::new();
+        root.read_into(&format!("/ata/{name}/{file}.bin"), ata::PAGE_BYTES, &mut page).map(|()| page)
+    };
+    Ok(ata::Pages {
+        identify: page("identify")?,
+        data: page("data")?,
+        thresholds: page("thresholds").ok(),
+        statistics: page("statistics").ok(),
+        is_exceeded: root.read_value(&format!("/ata/{name}/status")).map(|status| status == "exceeded"),
+    })
 }
 
 fn ask_nvme(name: &str) -> Result<Health, ProbeError> {
