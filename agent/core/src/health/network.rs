@@ -1,5 +1,10 @@
 //! The network in layers: link, address, router, name lookup. One sentence names the lowest layer that fails and what
 //! is fine below it, because a failing layer makes every layer above it fail too. What was not asked is said to be so.
+//!
+//! Which layers fail is said by the probe, in its document `verdict`, wherever it gives one; here are only the words for a
+//! person. So this sentence and the one that the collector shows cannot contradict each other.
+
+mod path;
 
 use super::view::{Sample, View, line};
 use super::wording::{id, percent, shown};
@@ -25,8 +30,13 @@ pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
     if !fails {
         lines.extend(names_in_part(view));
         lines.extend(slow(view));
+        lines.extend(path::lost(view));
+        lines.extend(path::uneven(view));
+        lines.extend(path::narrow(view));
         lines.extend(let_through(view));
+        lines.extend(path::tunnels(view));
     }
+    lines.extend(path::certificates(view));
     lines.extend(damaged(view));
     lines.extend(wifi(view));
     lines
@@ -38,10 +48,10 @@ fn verdict(view: &View<'_>) -> Option<Line> {
         return None;
     }
     let layers = [
-        ("link", link(view, &links)),
-        ("address", address(view, &links)),
-        ("router", router(view)),
-        ("name lookup (DNS)", dns(view)),
+        ("link", told(view, "link", "net.link", link(view, &links))),
+        ("address", told(view, "address", "net.dhcp", address(view, &links))),
+        ("router", told(view, "gateway", "net.gateway", router(view))),
+        ("name lookup (DNS)", told(view, "dns", "net.dns", dns(view))),
     ];
     let (mut fine, mut unasked) = (Vec::new(), Vec::new());
     for (name, layer) in layers {
@@ -72,6 +82,32 @@ fn verdict(view: &View<'_>) -> Option<Line> {
     let component = Some(Component::only(ComponentKind::Network));
     let text = format!("{text}.");
     Some(Line { level: Level::Healthy, domain: DOMAIN, check: None, component, text, advice: String::new() })
+}
+
+/// What the probe's verdict says of a layer. `seen` is what the single values say; it gives the words, and decides where there
+/// is no verdict.
+fn told(view: &View<'_>, layer: &str, check: &'static str, seen: Layer) -> Layer {
+    let network = Component::only(ComponentKind::Network);
+    let Some(verdict) = view.document(&network, "verdict") else { return seen };
+    let is_in = |list: &str| match verdict.get(list) {
+        Some(Value::List(names)) => names.iter().any(|name| name.as_text() == Some(layer)),
+        Some(_) | None => false,
+    };
+    if is_in("fine") {
+        return Layer::Fine;
+    }
+    if is_in("unknown") {
+        return Layer::NotAsked;
+    }
+    match seen {
+        Layer::Fails { .. } => seen,
+        Layer::Fine | Layer::NotAsked => Layer::Fails {
+            check,
+            component: network,
+            what: "it does not work".to_owned(),
+            advice: "Disconnect and connect again; if it stays so, call the helpdesk.",
+        },
+    }
 }
 
 fn listed(words: &[&str]) -> String {
@@ -161,6 +197,12 @@ fn router(view: &View<'_>) -> Layer {
     Layer::NotAsked
 }
 
+/// With a capital at its begin.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 fn has_answered(lookup: &Sample<'_>) -> bool {
     matches!(lookup.attribute(attribute::RCODE), Some("noerror" | "nxdomain"))
 }
@@ -219,20 +261,20 @@ fn names_in_part(view: &View<'_>) -> Vec<Line> {
 fn slow(view: &View<'_>) -> Vec<Line> {
     let mut lines = Vec::new();
     for round in view.samples(semconv::NETWORK_RTT) {
-        if round.is(attribute::TARGET, "gateway") && round.value > 0.05 {
-            let text = format!(
-                "The router {} answers slowly: {:.0} ms just now.",
-                id(round.component),
-                (round.value * 1000.0).min(1e6)
-            );
-            lines.push(round.line(
-                Level::Note,
-                DOMAIN,
-                "net.latency",
-                text,
-                "On Wi-Fi, move closer to the access point.",
-            ));
+        let is_router = round.is(attribute::TARGET, "gateway");
+        if round.value <= if is_router { 0.05 } else { 0.15 } {
+            continue;
         }
+        let milliseconds = (round.value * 1000.0).min(1e6);
+        let who = path::end(&round);
+        let text = format!("{} answers slowly: {milliseconds:.0} ms just now.", capital(&who));
+        lines.push(round.line(
+            Level::Note,
+            DOMAIN,
+            "net.latency",
+            text,
+            "On Wi-Fi, move closer to the access point.",
+        ));
     }
     for lookup in view.samples(semconv::DNS_LOOKUP_DURATION).iter().filter(|lookup| has_answered(lookup)) {
         if lookup.value > 0.5 {

@@ -323,3 +323,61 @@ fn a_printer_is_as_bad_as_what_stops_it_and_the_jobs_that_wait() {
         assert_eq!(worst(&lines), level, "{keyword}: {lines:?}");
     }
 }
+
+fn to(target: &str) -> Attributes {
+    Attributes::none().with(attribute::TARGET, target)
+}
+
+#[test]
+fn the_way_beyond_the_machine_is_judged_by_the_levels_of_the_catalogue() {
+    let of = |observation: Observation, check: &str| {
+        let lines = judged(&[plain(semconv::NETWORK_UP, "network_interface/eth0", 1.0), observation]);
+        lines.into_iter().find(|line| line.check == Some(check)).map(|line| (line.level, line.text))
+    };
+    let loss = |value| of(sample(semconv::NETWORK_LOSS, "network/0", to("vpn.example"), value), "net.loss");
+    assert_eq!(loss(0.02), None);
+    assert_eq!(loss(0.05), Some((Level::Note, "5 % of what is sent to vpn.example gets lost.".to_owned())));
+    assert_eq!(loss(0.11).unwrap().0, Level::Warning);
+    let jitter = |value| of(sample(semconv::NETWORK_JITTER, "network/0", to("gateway"), value), "net.jitter");
+    assert_eq!(jitter(0.03), None);
+    assert!(jitter(0.04).unwrap().1.starts_with("The router answers unevenly: the times differ by 40 ms."));
+    let mtu = |value| of(sample(semconv::NETWORK_PATH_MTU, "network/0", to("a.example"), value), "net.mtu");
+    assert_eq!((mtu(1280.0), mtu(1279.0).unwrap().0), (None, Level::Warning));
+    let vpn = |state| {
+        let state = Attributes::none().with(attribute::STATE, state);
+        of(sample(semconv::VPN_STATE, "vpn/wg0", state, 1.0), "net.vpn").map(|(level, _)| level)
+    };
+    let expected = [Some(Level::Warning), None, None, None];
+    assert_eq!([vpn("down"), vpn("up"), vpn("off"), vpn("disconnected")], expected);
+    let certificate = |days: f64| {
+        let left = plain(semconv::TLS_CERTIFICATE_TIME_TO_EXPIRY, "endpoint/mail:443", days * 86_400.0);
+        of(left, "net.cert_expiry").map(|(level, _)| level)
+    };
+    let expected = [None, Some(Level::Note), Some(Level::Warning), Some(Level::Problem)];
+    assert_eq!([certificate(14.0), certificate(13.0), certificate(6.0), certificate(-1.0)], expected);
+}
+
+#[test]
+fn the_networks_sentence_says_what_the_probes_verdict_says() {
+    let verdict = |fine: &[&str], unknown: &[&str]| {
+        let texts = |names: &[&str]| Value::texts(names.to_vec());
+        let document = Value::map([("fine", texts(fine)), ("unknown", texts(unknown))]);
+        let said = observation("network/0", Body::State { name: "verdict".into(), document });
+        let seen = [
+            plain(semconv::NETWORK_UP, "network_interface/eth0", 1.0),
+            // One router of two is silent, which the probe knows not to matter.
+            plain(semconv::GATEWAY_REACHABLE, "gateway/10.0.0.1", 0.0),
+            said,
+        ];
+        only(&judged(&seen), Domain::Network).text.clone()
+    };
+    let fine = verdict(&["link", "address", "gateway"], &["dns"]);
+    assert!(fine.starts_with("The network works as far as this machine: link, address and router are fine"), "{fine}");
+    let dead = verdict(&["link", "address"], &["dns"]);
+    assert_eq!(
+        dead,
+        "The network fails at its router: the router 10.0.0.1 does not answer (link and address are fine)."
+    );
+    let unknown = verdict(&["link"], &["address", "gateway", "dns"]);
+    assert!(unknown.contains("address, router and name lookup (DNS) could not be tried"), "{unknown}");
+}

@@ -66,6 +66,8 @@ fn incomplete(probe: &str, outcome: &str) -> Line {
     let (domain, words) = match probe {
         "cpu" => (Domain::Processor, "The processor"),
         "sensor" => (Domain::Processor, "Temperatures and fans"),
+        "gpu" => (Domain::Processor, "The graphics processor"),
+        "peripheral" => (Domain::Peripheral, "Camera, sound and displays"),
         "memory" => (Domain::Memory, "The memory"),
         "ecc" => (Domain::Memory, "Errors of the memory"),
         "filesystem" => (Domain::Filesystem, "File systems"),
@@ -162,6 +164,7 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::PRESSURE_STALL => "Waiting for the processor".to_owned(),
         semconv::MEMORY_UTILIZATION => "Free memory".to_owned(),
         semconv::OOM_KILLS => "Programs ended for lack of memory".to_owned(),
+        semconv::HW_ERRORS if component.kind == ComponentKind::Gpu => "Crashes of the graphics driver".to_owned(),
         semconv::HW_ERRORS => format!("Errors of {}", if is_one { id } else { "the memory".to_owned() }),
         semconv::HW_TEMPERATURE => {
             format!("The temperature {}", if is_one { format!("at {id}") } else { String::new() })
@@ -169,6 +172,8 @@ fn subject(what: &str, component: &Component) -> String {
                 .to_owned()
         }
         semconv::FAN_SPEED => "Fans".to_owned(),
+        semconv::GPU_UTILIZATION => "The load of the graphics processor".to_owned(),
+        semconv::DEVICE_PRESENT => "Camera, sound and displays".to_owned(),
         semconv::BATTERY_HEALTH => "The wear of the battery".to_owned(),
         semconv::GATEWAY_REACHABLE if is_one => format!("The router {id}"),
         semconv::GATEWAY_REACHABLE => "The router".to_owned(),

@@ -55,6 +55,8 @@ struct ValueRow {
     value: Shown,
     /// Why there is no value, in words.
     missing: bool,
+    /// The part does not exist in this device.
+    absent: bool,
     detail: Shown,
     age: String,
     /// The device's clock was wrong, and the age is by the collector's.
@@ -200,11 +202,14 @@ fn domains(latest: &[LatestValue], findings: &[Finding], now: Timestamp) -> Vec<
         if components.is_empty() && worst.is_none() {
             return None;
         }
-        let nothing_read = components.values().flatten().all(|row| row.missing);
+        let mut rows = components.values().flatten();
+        let (nothing_there, nothing_read) =
+            (rows.clone().all(|row| row.absent), rows.all(|row| row.missing));
         let (verdict, class) = match worst {
             Some(Severity::Critical) => ("critical", "bad"),
             Some(Severity::Warning) => ("warning", "warn"),
             Some(Severity::Info) => ("note", "note"),
+            None if nothing_there => ("not part of this device", "none"),
             None if nothing_read => ("cannot be read", "none"),
             None => ("in order", "ok"),
         };
@@ -225,6 +230,7 @@ impl ValueRow {
             series: series(&latest.series),
             value: Shown::default(),
             missing: false,
+            absent: false,
             detail: Shown::default(),
             age: units::ago(latest.observed_at, now),
             clock_suspect: latest.clock_suspect,
@@ -238,6 +244,7 @@ impl ValueRow {
             LatestContent::State(document) => row.lines = units::document_lines(document),
             LatestContent::Unavailable { reason, detail } => {
                 row.missing = true;
+                row.absent = *reason == UnavailableReason::NotPresent;
                 row.value = Shown::line(reason_text(*reason));
                 row.detail = Shown::line(detail);
             }

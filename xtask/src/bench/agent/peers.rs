@@ -93,7 +93,7 @@ fn node_exporter(program: &Path, _home: &Path) -> Result<Started> {
 
 fn zabbix_agent2(program: &Path, home: &Path) -> Result<Started> {
     let server = zabbix::serve()?;
-    let own = free_tcp()?;
+    let own = free_low_tcp()?;
     let text = format!(
         "LogFile={0}/agent.log\nServer=127.0.0.1\nServerActive={server}\nListenIP=127.0.0.1\nListenPort={1}\nHostname=bench\nPidFile={0}/pid\nControlSocket={0}/control.sock\n",
         home.display(),
@@ -164,6 +164,12 @@ fn written(home: &Path, name: &str, text: &str) -> Result<std::path::PathBuf> {
 fn free_tcp() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?)
+}
+
+/// The same below 32768, above which this agent accepts none; the system hands those out from there on.
+fn free_low_tcp() -> Result<SocketAddr> {
+    let free = (20_000..32_768).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    Ok(free.context("no free port below 32768")?.local_addr()?)
 }
 
 fn fetch_again_and_again(url: String) -> mpsc::Sender<()> {
