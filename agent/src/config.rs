@@ -242,7 +242,10 @@ mod tests {
             ("# quota_mib\n[spool]\nquota_mib = 0\n", "line 3: spool.quota_mib"),
             ("log = \n", "line 1"),
             ("\nlog = \"info,agent=loud\"\n", "line 2: log: \"info,agent=loud\" is not understood"),
-            ("[limits]\ncpu_s_per_hour = 0\n", "line 2: limits.cpu_s_per_hour: 0 is not between 0.1 and 3600"),
+            (
+                "[limits]\ncpu_s_per_hour = 0\n",
+                "line 2: limits.cpu_s_per_hour: 0 is not between 0.1 and 3600",
+            ),
             ("[overrides]\nconnectivity_url = \"https://a/\"\n", "line 2: overrides.connectivity_url"),
             (
                 "[overrides]\ntls_endpoints = [\"a\"]\n",

@@ -137,7 +137,11 @@ mod tests {
 
     fn values(seen: &[Observation], wanted: &str) -> Vec<f64> {
         let value = |seen: &Observation| {
-            if let Body::Sample { metric, value, .. } = &seen.body { (metric == wanted).then_some(*value) } else { None }
+            if let Body::Sample { metric, value, .. } = &seen.body {
+                (metric == wanted).then_some(*value)
+            } else {
+                None
+            }
         };
         seen.iter().filter_map(value).collect()
     }

@@ -115,7 +115,8 @@ async fn serve(
     }
     let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
-    agent.lanes = Some(Lanes::start(&start, &agent.account, &collected_sender).context("cannot start the probes")?);
+    agent.lanes =
+        Some(Lanes::start(&start, &agent.account, &collected_sender).context("cannot start the probes")?);
     agent.status.listen(crate::status::serve(data), wall_clock());
     agent.take(Collected::new(
         vec![
@@ -497,7 +498,9 @@ impl Agent {
                     || settings.intervals != self.settings.intervals
                     || settings.cpu_hourly != self.settings.cpu_hourly
                 {
-                    tracing::info!("log, switched-off probes, intervals and limits take effect at the next start");
+                    tracing::info!(
+                        "log, switched-off probes, intervals and limits take effect at the next start"
+                    );
                 }
                 if let Some(lanes) = &self.lanes {
                     lanes.tell(&Order::Overrides(settings.overrides.clone()));

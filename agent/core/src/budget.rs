@@ -120,7 +120,13 @@ impl Budget {
     }
 
     /// A run of a probe ended; `cpu` is what it used, where the system says it.
-    pub fn handle_run(&mut self, probe: &'static str, completed: bool, cpu: Option<Duration>, bound: Duration) {
+    pub fn handle_run(
+        &mut self,
+        probe: &'static str,
+        completed: bool,
+        cpu: Option<Duration>,
+        bound: Duration,
+    ) {
         let spent = self.probes.entry(probe).or_default();
         spent.runs += 1;
         spent.failed += u64::from(!completed);
@@ -186,7 +192,13 @@ mod tests {
     const MINUTE: Duration = ACCOUNTING;
 
     /// Looks once a minute at an agent that uses `each` a minute; the steps after each look.
-    fn minutes(budget: &mut Budget, from: u32, count: u32, used: &mut Duration, each: Duration) -> Vec<usize> {
+    fn minutes(
+        budget: &mut Budget,
+        from: u32,
+        count: u32,
+        used: &mut Duration,
+        each: Duration,
+    ) -> Vec<usize> {
         (from..from + count)
             .map(|minute| {
                 *used += each;

@@ -43,7 +43,10 @@ pub fn give_back() {}
 /// Begin and length of the mappings in the text of `/proc/PID/smaps` that are of `program` or the C library, cannot be
 /// written to, and hold no page of their own. Data that the loader relocated and then closed to writing does hold such pages,
 /// and giving those back would lose what the loader wrote.
-#[cfg_attr(not(any(target_os = "linux", test)), expect(dead_code, reason = "tested everywhere, used on Linux"))]
+#[cfg_attr(
+    not(any(target_os = "linux", test)),
+    expect(dead_code, reason = "tested everywhere, used on Linux")
+)]
 fn unchanged(smaps: &str, program: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut candidate = None;

@@ -45,21 +45,33 @@ mod connection {
             let mut connection = Self { stream: BufReader::new(stream), path: path.clone(), serial: 0 };
             connection.introduce().map_err(failed)?;
             let bus = "org.freedesktop.DBus";
-            let hello =
-                Call { destination: bus, path: "/org/freedesktop/DBus", interface: bus, member: "Hello", arguments: &[] };
+            let hello = Call {
+                destination: bus,
+                path: "/org/freedesktop/DBus",
+                interface: bus,
+                member: "Hello",
+                arguments: &[],
+            };
             connection.call(&hello)?;
             Ok(connection)
         }
 
         /// The kernel tells the other side our user; the text only repeats it.
         fn introduce(&mut self) -> std::io::Result<()> {
-            let user: String =
-                rustix::process::getuid().as_raw().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
+            let user: String = rustix::process::getuid()
+                .as_raw()
+                .to_string()
+                .bytes()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             self.stream.get_mut().write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
             let mut line = Vec::new();
             (&mut self.stream).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
             if !line.starts_with(b"OK ") {
-                return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "the bus does not let us in"));
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    "the bus does not let us in",
+                ));
             }
             self.stream.get_mut().write_all(b"BEGIN\r\n")
         }
@@ -70,7 +82,10 @@ mod connection {
             let bytes = message::call(self.serial, call)
                 .ok_or_else(|| ProbeError::Malformed(format!("the call of {} is too long", call.member)))?;
             let begun = Instant::now();
-            self.stream.get_mut().write_all(&bytes).map_err(|error| ProbeError::from_io(&self.path, &error))?;
+            self.stream
+                .get_mut()
+                .write_all(&bytes)
+                .map_err(|error| ProbeError::from_io(&self.path, &error))?;
             while begun.elapsed() < LIMIT {
                 let reply = self.receive()?;
                 if reply.answers != Some(self.serial) {
@@ -79,10 +94,9 @@ mod connection {
                 }
                 return match reply.kind {
                     Kind::Return => Ok(reply),
-                    Kind::Error if reply.error.ends_with(".AccessDenied") => Err(ProbeError::NotPermitted(format!(
-                        "the bus does not permit {}",
-                        call.member
-                    ))),
+                    Kind::Error if reply.error.ends_with(".AccessDenied") => {
+                        Err(ProbeError::NotPermitted(format!("the bus does not permit {}", call.member)))
+                    }
                     Kind::Error | Kind::Other => {
                         Err(ProbeError::Unsupported(format!("{} is refused: {}", call.member, reply.error)))
                     }

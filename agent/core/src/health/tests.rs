@@ -372,7 +372,10 @@ fn the_networks_sentence_says_what_the_probes_verdict_says() {
         only(&judged(&seen), Domain::Network).text.clone()
     };
     let fine = verdict(&["link", "address", "gateway"], &["dns"]);
-    assert!(fine.starts_with("The network works as far as this machine: link, address and router are fine"), "{fine}");
+    assert!(
+        fine.starts_with("The network works as far as this machine: link, address and router are fine"),
+        "{fine}"
+    );
     let dead = verdict(&["link", "address"], &["dns"]);
     assert_eq!(
         dead,

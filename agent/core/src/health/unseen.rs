@@ -164,7 +164,9 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::PRESSURE_STALL => "Waiting for the processor".to_owned(),
         semconv::MEMORY_UTILIZATION => "Free memory".to_owned(),
         semconv::OOM_KILLS => "Programs ended for lack of memory".to_owned(),
-        semconv::HW_ERRORS if component.kind == ComponentKind::Gpu => "Crashes of the graphics driver".to_owned(),
+        semconv::HW_ERRORS if component.kind == ComponentKind::Gpu => {
+            "Crashes of the graphics driver".to_owned()
+        }
         semconv::HW_ERRORS => format!("Errors of {}", if is_one { id } else { "the memory".to_owned() }),
         semconv::HW_TEMPERATURE => {
             format!("The temperature {}", if is_one { format!("at {id}") } else { String::new() })

@@ -176,8 +176,14 @@ pub fn reply(bytes: &[u8]) -> Option<Reply> {
     };
     let mut reader = Reader { bytes, at: 12, is_little };
     let end = HEADER_BYTES + usize::try_from(reader.number()?).ok()?;
-    let mut reply =
-        Reply { kind, answers: None, error: String::new(), signature: String::new(), body: Vec::new(), is_little };
+    let mut reply = Reply {
+        kind,
+        answers: None,
+        error: String::new(),
+        signature: String::new(),
+        body: Vec::new(),
+        is_little,
+    };
     while reader.at < end {
         reader.align(8)?;
         let code = reader.byte()?;
@@ -340,8 +346,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_name_that_holds_a_nul_is_not_sent() {
-        let call =
-            Call { destination: "d", path: "/", interface: "i", member: "M", arguments: &[Argument::Text("a\0b")] };
+        let call = Call {
+            destination: "d",
+            path: "/",
+            interface: "i",
+            member: "M",
+            arguments: &[Argument::Text("a\0b")],
+        };
         assert_eq!(super::call(1, &call), None);
     }
 }

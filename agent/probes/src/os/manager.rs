@@ -36,7 +36,11 @@ impl<'a> Manager<'a> {
                 let states = ["failed".to_owned()];
                 let reply = bus.call(&units::in_states(&[Argument::Texts(&states)]))?;
                 let listed = units::listed(&reply).ok_or_else(no_list)?;
-                Ok(listed.into_iter().map(|listed| listed.unit.id).filter(|id| services::is_unit_name(id)).collect())
+                Ok(listed
+                    .into_iter()
+                    .map(|listed| listed.unit.id)
+                    .filter(|id| services::is_unit_name(id))
+                    .collect())
             }
             Self::Program(root) => {
                 let list = [
@@ -73,7 +77,9 @@ impl<'a> Manager<'a> {
 /// Adds what only the unit's own object tells.
 fn detailed(bus: &mut Connection, listed: units::Listed) -> Result<Unit, ProbeError> {
     let mut unit = listed.unit;
-    let Some(interface) = units::interface(&unit.id).filter(|_| unit.load_state == "loaded") else { return Ok(unit) };
+    let Some(interface) = units::interface(&unit.id).filter(|_| unit.load_state == "loaded") else {
+        return Ok(unit);
+    };
     let mut get = |name: &str| {
         let arguments = [Argument::Text(interface), Argument::Text(name)];
         match bus.call(&units::property(&listed.object, &arguments)) {
@@ -117,7 +123,10 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     /// A bus of one service that answers the calls, in their order, with these types and bodies.
-    fn bus(machine: &std::path::Path, answers: Vec<(&'static str, Vec<u8>)>) -> std::thread::JoinHandle<Vec<String>> {
+    fn bus(
+        machine: &std::path::Path,
+        answers: Vec<(&'static str, Vec<u8>)>,
+    ) -> std::thread::JoinHandle<Vec<String>> {
         let folder = machine.join("run/dbus");
         std::fs::create_dir_all(&folder).unwrap();
         let listener = UnixListener::bind(folder.join("system_bus_socket")).unwrap();

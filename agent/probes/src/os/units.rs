@@ -63,7 +63,10 @@ pub fn listed(reply: &Reply) -> Option<Vec<Listed>> {
         let (sub_state, _following) = (body.text()?.to_owned(), body.text()?);
         let object = body.text()?.to_owned();
         let (_job, _kind_of_job, _object_of_job) = (body.number()?, body.text()?, body.text()?);
-        units.push(Listed { unit: Unit { id, load_state, active_state, sub_state, ..Unit::default() }, object });
+        units.push(Listed {
+            unit: Unit { id, load_state, active_state, sub_state, ..Unit::default() },
+            object,
+        });
     }
     Some(units)
 }
@@ -134,14 +137,17 @@ pub(crate) mod tests {
 
     #[test]
     fn units_of_a_list_have_their_states_and_their_object() {
-        let body = list(&[["a.service", "loaded", "failed", "failed"], ["b.mount", "not-found", "inactive", "dead"]]);
+        let body = list(&[
+            ["a.service", "loaded", "failed", "failed"],
+            ["b.mount", "not-found", "inactive", "dead"],
+        ]);
         let units = listed(&reply(&answer(1, "a(ssssssouso)", &body, true)).unwrap()).unwrap();
         assert_eq!(units.len(), 2);
         assert_eq!((units[0].unit.name(), units[0].unit.active_state.as_str()), ("a", "failed"));
-        assert_eq!((units[1].unit.load_state.as_str(), units[1].object.as_str()), (
-            "not-found",
-            "/org/freedesktop/systemd1/unit/x"
-        ));
+        assert_eq!(
+            (units[1].unit.load_state.as_str(), units[1].object.as_str()),
+            ("not-found", "/org/freedesktop/systemd1/unit/x")
+        );
     }
 
     #[test]
@@ -149,7 +155,11 @@ pub(crate) mod tests {
         let body = list(&[["a.service", "loaded", "failed", "failed"]]);
         assert_eq!(listed(&reply(&answer(1, "as", &body, true)).unwrap()), None);
         for cut in [4, 8, 20, body.len() - 1] {
-            assert_eq!(listed(&reply(&answer(1, "a(ssssssouso)", &body[..cut], true)).unwrap()), None, "{cut}");
+            assert_eq!(
+                listed(&reply(&answer(1, "a(ssssssouso)", &body[..cut], true)).unwrap()),
+                None,
+                "{cut}"
+            );
         }
     }
 

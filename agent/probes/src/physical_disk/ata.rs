@@ -150,7 +150,8 @@ fn attributes(data: &[u8], thresholds: Option<&[u8]>) -> Result<Vec<Row>, ProbeE
         if id == 0 || rows.iter().any(|known| known.attribute.id == id) {
             continue;
         }
-        let threshold = thresholds.into_iter().flat_map(table).find(|other| other[0] == id).map(|other| other[1]);
+        let threshold =
+            thresholds.into_iter().flat_map(table).find(|other| other[0] == id).map(|other| other[1]);
         let value = row[3];
         let raw = row[5..11].iter().rev().fold(0_u64, |raw, byte| raw << 8 | u64::from(*byte));
         let name = NAMES.iter().find(|(known, _)| *known == id).map_or("Unknown_Attribute", |(_, name)| name);
@@ -287,12 +288,16 @@ mod tests {
         assert_eq!(health.model.as_deref(), Some("EXAMPLE DISK 1000"));
         assert_eq!((health.temperature, health.power_on_hours), (Some(33.0), Some(10_000.0)));
         let first = &health.attributes[0];
-        assert_eq!((first.id, first.name.as_str(), first.value, first.raw), (5, "Reallocated_Sector_Ct", 200, 0));
+        assert_eq!(
+            (first.id, first.name.as_str(), first.value, first.raw),
+            (5, "Reallocated_Sector_Ct", 200, 0)
+        );
     }
 
     #[test]
     fn the_drives_own_verdict_or_a_value_that_announces_failure_decides() {
-        let verdict = |pages: &Pages| health(pages).map(|health| health.verdict).map_err(|error| error.reason());
+        let verdict =
+            |pages: &Pages| health(pages).map(|health| health.verdict).map_err(|error| error.reason());
         let mut pages = healthy();
         pages.is_exceeded = Some(true);
         assert_eq!(verdict(&pages), Ok(Some(Verdict::PredictedFailure)));
@@ -358,7 +363,11 @@ mod tests {
         pages.data = data(&[(5, 0xffff, 0, 0xffff_ffff_ffff); 30]);
         pages.thresholds = Some(thresholds(&[(5, 255); 30]));
         let once = health(&pages).unwrap();
-        assert_eq!((once.attributes.len(), once.attributes[0].failing_now), (1, false), "255 is no threshold");
+        assert_eq!(
+            (once.attributes.len(), once.attributes[0].failing_now),
+            (1, false),
+            "255 is no threshold"
+        );
         assert!(once.attributes.iter().all(|row| row.raw < 1 << 48));
         // A page of any bytes, with a right checksum.
         for seed in 0..500_u32 {
@@ -375,7 +384,9 @@ mod tests {
             pages.identify = page();
             (pages.data, pages.thresholds, pages.statistics) = (page(), Some(page()), Some(page()));
             if let Ok(health) = health(&pages) {
-                assert!(health.attributes.len() <= ATTRIBUTES && health.temperature.is_none_or(|t| t <= 150.0));
+                assert!(
+                    health.attributes.len() <= ATTRIBUTES && health.temperature.is_none_or(|t| t <= 150.0)
+                );
                 assert!(health.model.is_none_or(|model| model.chars().all(|c| !c.is_control())));
             }
         }

@@ -165,7 +165,9 @@ fn ask(root: &Root, drive: &Drive) -> Result<Reading, ProbeError> {
         return Ok(Reading::Answered(Box::new(health)));
     }
     // To open the device of a drive that the kernel has put to sleep would wake it.
-    if root.read_value(&format!("/sys/block/{}/device/power/runtime_status", drive.name)).as_deref() == Some("suspended") {
+    if root.read_value(&format!("/sys/block/{}/device/power/runtime_status", drive.name)).as_deref()
+        == Some("suspended")
+    {
         return Ok(Reading::Asleep);
     }
     // What is behind USB is left to smartctl, which knows the bridges that hang when they are asked.

@@ -156,12 +156,11 @@ pub(super) fn read(device: &Path) -> Result<Answer, ProbeError> {
     if !identity.has_smart {
         return Err(ProbeError::Unsupported("the drive has no SMART, or it is switched off".to_owned()));
     }
-    let statistics = Registers {
-        address: [DEVICE_STATISTICS, PAGE_OF_FLASH, 0],
-        ..Registers::plain(READ_LOG_EXT)
-    };
+    let statistics =
+        Registers { address: [DEVICE_STATISTICS, PAGE_OF_FLASH, 0], ..Registers::plain(READ_LOG_EXT) };
     let has_flash = identity.has_logs && identity.rotational == Some(false);
-    let status = command(&file, device, Registers { count: 0, ..Registers::smart(SMART_RETURN_STATUS) }, false);
+    let status =
+        command(&file, device, Registers { count: 0, ..Registers::smart(SMART_RETURN_STATUS) }, false);
     Ok(Answer::Pages(Box::new(Pages {
         data: page(Registers::smart(SMART_READ_DATA))?,
         thresholds: page(Registers::smart(SMART_READ_THRESHOLDS)).ok(),

@@ -203,8 +203,7 @@ fn domains(latest: &[LatestValue], findings: &[Finding], now: Timestamp) -> Vec<
             return None;
         }
         let mut rows = components.values().flatten();
-        let (nothing_there, nothing_read) =
-            (rows.clone().all(|row| row.absent), rows.all(|row| row.missing));
+        let (nothing_there, nothing_read) = (rows.clone().all(|row| row.absent), rows.all(|row| row.missing));
         let (verdict, class) = match worst {
             Some(Severity::Critical) => ("critical", "bad"),
             Some(Severity::Warning) => ("warning", "warn"),

@@ -40,7 +40,10 @@ impl Overhead {
     /// Every probe with what its runs took, the costliest first.
     pub(super) fn print(&self) {
         println!("\nprobes since the start of the agent, by its own account");
-        println!("{:<20} {:>8} {:>14} {:>14} {:>8}", "probe", "runs", "mean CPU ms", "longest CPU ms", "over");
+        println!(
+            "{:<20} {:>8} {:>14} {:>14} {:>8}",
+            "probe", "runs", "mean CPU ms", "longest CPU ms", "over"
+        );
         let mut probes = self.probes();
         probes.sort_by(|one, other| number(&other.1["cpu_ms"]).total_cmp(&number(&one.1["cpu_ms"])));
         for (name, spent) in probes {

@@ -28,7 +28,13 @@ pub(super) fn lost(view: &View<'_>) -> Vec<Line> {
             let level = if loss.value > 0.10 { Level::Warning } else { Level::Note };
             let text =
                 format!("{} of what is sent to {} gets lost.", percent(loss.value.min(1.0)), end(&loss));
-            loss.line(level, DOMAIN, "net.loss", text, "Try a cable or another place; calls break up meanwhile.")
+            loss.line(
+                level,
+                DOMAIN,
+                "net.loss",
+                text,
+                "Try a cable or another place; calls break up meanwhile.",
+            )
         })
         .collect()
 }
