@@ -4,41 +4,24 @@
 //! hands. Linux leaves it mapped until memory is short everywhere; a program that is there for others to work beside gives it
 //! back by itself. What is needed again is found in the system's file cache and costs a page fault.
 
-/// Has the allocator keep one pool of memory for all threads. With a pool for each, what the probes' threads free stays
-/// theirs. To be called before there are threads.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "the C library's allocator is set up by mallopt only")]
-pub fn be_small() {
-    // SAFETY: mallopt takes two numbers and changes nothing but the allocator's own settings; it is told of no pointer.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
+#[cfg(target_os = "linux")]
+#[path = "resident/linux.rs"]
+mod imp;
+#[cfg(not(target_os = "linux"))]
+#[path = "resident/other.rs"]
+mod imp;
 
-/// Has the allocator keep one pool of memory for all threads, where the allocator is one that can be told.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn be_small() {}
+/// Has the allocator keep one pool of memory for all threads, where it is one that can be told. With a pool for each, what the
+/// probes' threads free stays theirs. To be called before there are threads.
+pub fn be_small() {
+    imp::be_small();
+}
 
 /// Gives back what has not been changed since it was read from the program's file and the C library's. Does nothing where the
 /// system does not tell what that is.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "memory is given back by its address")]
 pub fn give_back() {
-    use rustix::mm::{Advice, madvise};
-    let Ok(program) = std::env::current_exe() else { return };
-    let Ok(mappings) = std::fs::read_to_string("/proc/self/smaps") else { return };
-    for (begin, length) in unchanged(&mappings, &program.to_string_lossy()) {
-        let address = std::ptr::with_exposed_provenance_mut(begin);
-        // SAFETY: the range is a mapping of the program's or the C library's own file, which nothing unmaps while the process
-        // lives. It is private and cannot be written to, and the kernel says that no page of it differs from the file, so what is
-        // read there after this is what was read there before.
-        let _ = unsafe { madvise(address, length, Advice::LinuxDontNeed) };
-    }
+    imp::give_back();
 }
-
-/// Gives back what only the start needed, where the system can be told.
-#[cfg(not(target_os = "linux"))]
-pub fn give_back() {}
 
 /// Begin and length of the mappings in the text of `/proc/PID/smaps` that are of `program` or the C library, cannot be
 /// written to, and hold no page of their own. Data that the loader relocated and then closed to writing does hold such pages,

@@ -5,7 +5,12 @@
 //! on its output and a limit on its time, after which its whole process group is killed.
 //! With a captured machine ([`Root::at`]) the program is `DIR/bin/<name>` instead, without the check of ownership.
 
-mod reap;
+#[cfg(not(unix))]
+#[path = "exec/other.rs"]
+mod end;
+#[cfg(unix)]
+#[path = "exec/unix.rs"]
+mod end;
 
 use crate::{ProbeError, Root};
 use std::cell::Cell;
@@ -36,7 +41,7 @@ pub(crate) fn take_spent_here() -> Duration {
 
 /// Collects the exit status, and notes the time.
 fn reap(child: Child) -> std::io::Result<std::process::ExitStatus> {
-    let (status, spent) = reap::wait(child)?;
+    let (status, spent) = end::wait(child)?;
     SPENT.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(0), Ordering::Relaxed);
     SPENT_HERE.set(SPENT_HERE.get() + spent);
     Ok(status)

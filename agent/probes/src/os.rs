@@ -11,10 +11,10 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "os/other.rs"]
 mod imp;
-#[cfg(target_os = "linux")]
-mod manager;
 pub mod parse;
 pub mod services;
+#[cfg(target_os = "linux")]
+mod systemd;
 pub mod units;
 #[cfg(target_os = "linux")]
 mod updates;

@@ -1,7 +1,7 @@
 //! The operating system on Linux: `/etc/os-release`, `/proc`, the firmware's tables, systemd, the kernel's log.
 
-use super::manager::{Manager, systemctl};
 use super::services::{self, Unit};
+use super::systemd::{Systemd, systemctl};
 use super::usb::Ports;
 use super::{boot, crash, parse, updates};
 use crate::kernel_log::KernelLog;
@@ -127,13 +127,13 @@ impl Source {
         if !context.root.exists("/run/systemd/system") {
             return Err(ProbeError::Unsupported("systemd does not run this machine's services".to_owned()));
         }
-        let mut manager = Manager::of(&context.root);
+        let mut systemd = Systemd::of(&context.root);
         // A program costs more than the rest of this probe: on the running system it is not for every minute.
-        let is_costly = matches!(manager, Manager::Program(_)) && context.root.is_system();
+        let is_costly = matches!(systemd, Systemd::Program(_)) && context.root.is_system();
         if is_costly && !self.program.is_due(context.now) {
             return Ok(());
         }
-        let failed = manager.failed()?;
+        let failed = systemd.failed()?;
         let remembered = context.state_dir.as_ref().map(|dir| dir.join(FOLLOWED));
         if !std::mem::replace(&mut self.followed_read, true) {
             let names =
@@ -149,7 +149,7 @@ impl Source {
         let wanted: BTreeSet<String> = self.followed.iter().cloned().chain(watched).collect();
         let wanted: Vec<String> = wanted.into_iter().collect();
         let mut reported = BTreeSet::new();
-        for unit in manager.units(&wanted)? {
+        for unit in systemd.units(&wanted)? {
             // Several names may lead to one unit. What is not installed has no state worth knowing, unless it was
             // removed after it had failed: then its end is reported once.
             let removed = unit.load_state == "not-found";

@@ -1,15 +1,14 @@
 //! Collects the exit status of a program that was started, together with the processor time that it and what it waited for
 //! have used. That time is the probe's, and no clock of the agent's own threads shows it.
-#![cfg_attr(unix, expect(unsafe_code, reason = "the time of one child is told by wait4 only"))]
+#![expect(unsafe_code, reason = "the time of one child is told by wait4 only")]
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-/// Waits for the program's end. Where the system does not tell its processor time, that is zero.
-#[cfg(unix)]
+/// Waits for the program's end.
 pub(super) fn wait(child: Child) -> io::Result<(ExitStatus, Duration)> {
-    use std::os::unix::process::ExitStatusExt;
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status: libc::c_int = 0;
     // SAFETY: `rusage` consists of integers, for which all zeros is a value.
@@ -28,12 +27,6 @@ pub(super) fn wait(child: Child) -> io::Result<(ExitStatus, Duration)> {
     }
 }
 
-#[cfg(not(unix))]
-pub(super) fn wait(mut child: Child) -> io::Result<(ExitStatus, Duration)> {
-    child.wait().map(|status| (status, Duration::ZERO))
-}
-
-#[cfg(unix)]
 fn time(time: libc::timeval) -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let micros = u64::try_from(time.tv_usec).unwrap_or_default();
