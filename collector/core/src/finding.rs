@@ -1,8 +1,13 @@
 //! What a rule asserts of one component, and what is remembered of a device to decide it.
 
+mod series;
+
+pub use series::{History, SeriesMap};
+
 use crate::quiet::Cause;
 use firstline_model::{Attributes, Component, Presence, RuleCode, Severity, TicketId, Timestamp, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a finding is between breach and recovery.
@@ -129,20 +134,53 @@ pub struct LatestSample {
     pub value: f64,
     /// All attributes of the newest sample.
     pub attributes: Attributes,
-    /// The newest values before it, newest first, as many as the rules look at (N of M).
-    pub before: Vec<f64>,
-    /// The state attributes that came with each of `before`, in the same order.
-    pub before_states: Vec<Attributes>,
     /// How regularly samples arrive.
     pub rhythm: Rhythm,
     /// When it was observed first.
     pub first_at: Timestamp,
-    /// When its value or state attributes last differed from those before, where a rule asks for it.
-    pub changed_at: Option<Timestamp>,
-    /// For counters and events that a rule counts in a window: amounts with their times, oldest first, bounded.
-    pub window: Vec<(Timestamp, f64)>,
-    /// Why it could not be read last time, when that is newer than `observed_at`.
-    pub unavailable: Option<(Timestamp, String)>,
+    history: Option<Box<History>>,
+}
+
+impl LatestSample {
+    /// The first sample of a series.
+    pub fn new(at: Timestamp, value: f64, attributes: Attributes, rhythm: Rhythm) -> Self {
+        Self { observed_at: at, value, attributes, rhythm, first_at: at, history: None }
+    }
+
+    /// The same with what was remembered beside it.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        let history = (history != History::NONE).then(|| Box::new(history));
+        Self { history, ..self }
+    }
+
+    /// The same, of a series that was observed first at `at`.
+    #[must_use]
+    pub fn first_seen(self, at: Timestamp) -> Self {
+        Self { first_at: at, ..self }
+    }
+
+    /// What is remembered beside it.
+    pub fn history(&self) -> &History {
+        static NONE: History = History::NONE;
+        self.history.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn history_mut(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
+    /// Forgets what says nothing any more; keeps the room of what was there where more is to be expected.
+    pub(crate) fn tidy(&mut self) {
+        if self.history.as_deref().is_some_and(|history| *history == History::NONE) {
+            self.history = None;
+        }
+    }
+
+    /// Whether it could not be read when it was looked for last.
+    pub fn is_unreadable(&self) -> bool {
+        self.history().unavailable.as_ref().is_some_and(|(since, _)| *since >= self.observed_at)
+    }
 }
 
 /// How regularly the samples of a series arrive, in powered-on time (see [`DeviceState::powered`]).
@@ -176,7 +214,7 @@ pub struct SeriesKey {
     /// The component.
     pub component: Component,
     /// The metric's or event's name.
-    pub metric: String,
+    pub metric: Arc<str>,
     /// The attributes that name the series.
     pub attributes: Attributes,
 }
@@ -196,7 +234,7 @@ pub struct LatestState {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeviceState {
     /// The newest sample of each series.
-    pub samples: BTreeMap<SeriesKey, LatestSample>,
+    pub samples: SeriesMap,
     /// The newest document by component and name.
     pub states: BTreeMap<(Component, String), LatestState>,
     /// Findings by rule and component.

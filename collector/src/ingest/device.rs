@@ -182,11 +182,8 @@ impl Live {
     fn say_offset(&mut self, knowledge: &KnowledgeSet, received_at: Timestamp, draft: &mut Draft) {
         let (component, metric) = (Component::only(ComponentKind::Os), semconv::TIME_OFFSET);
         let attributes = Attributes::none().with(attribute::REFERENCE, "collector");
-        let series = SeriesKey {
-            component: component.clone(),
-            metric: metric.to_owned(),
-            attributes: attributes.clone(),
-        };
+        let series =
+            SeriesKey { component: component.clone(), metric: metric.into(), attributes: attributes.clone() };
         let is_followed = self.known.state.samples.contains_key(&series);
         if let Some(value) = self.clock.offset_to_say(received_at, is_followed) {
             let body = Body::Sample { metric: metric.into(), attributes, value };

@@ -1,53 +1,72 @@
 //! Names and values that tell observations of one metric apart.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-/// A small set of text attributes, sorted by name, each name once.
+type Pair = (Cow<'static, str>, String);
+
+/// A small set of text attributes, sorted by name, each name once. Copies share their texts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Attributes(Vec<(Cow<'static, str>, String)>);
+pub struct Attributes(
+    /// `None` is the one form of the empty set.
+    Option<Arc<[Pair]>>,
+);
 
 impl Attributes {
     /// No attributes.
     pub const fn none() -> Self {
-        Self(Vec::new())
+        Self(None)
     }
 
     /// The same set with `name` set to `value` (replacing an earlier value).
     #[must_use]
-    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
-        let (name, value) = (name.into(), value.into());
-        match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
-            Ok(at) => self.0[at].1 = value,
-            Err(at) => self.0.insert(at, (name, value)),
-        }
-        self
+    pub fn with(self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        let mut pairs = self.pairs().to_vec();
+        set(&mut pairs, name.into(), value.into());
+        Self(Some(pairs.into()))
     }
 
     /// The value of `name`, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
-        Some(&self.0[at].1)
+        let pairs = self.pairs();
+        let at = pairs.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
+        Some(&pairs[at].1)
     }
 
     /// All pairs, in order of name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+        self.pairs().iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// How many attributes there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+
+    fn pairs(&self) -> &[Pair] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+fn set(pairs: &mut Vec<Pair>, name: Cow<'static, str>, value: String) {
+    match pairs.binary_search_by(|(known, _)| known.cmp(&name)) {
+        Ok(at) => pairs[at].1 = value,
+        Err(at) => pairs.insert(at, (name, value)),
     }
 }
 
 impl<N: Into<Cow<'static, str>>, V: Into<String>> FromIterator<(N, V)> for Attributes {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        pairs.into_iter().fold(Self::none(), |set, (name, value)| set.with(name, value))
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(given: I) -> Self {
+        let mut pairs = Vec::new();
+        for (name, value) in given {
+            set(&mut pairs, name.into(), value.into());
+        }
+        Self((!pairs.is_empty()).then(|| pairs.into()))
     }
 }
 
@@ -62,5 +81,7 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!(one.get("a"), Some("1"));
         assert_eq!(one.get("c"), None);
+        let none: Attributes = std::iter::empty::<(&str, &str)>().collect();
+        assert_eq!((none.is_empty(), none == Attributes::none()), (true, true));
     }
 }

@@ -3,6 +3,7 @@
 use crate::Invalid;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 macro_rules! component_kinds {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
@@ -95,12 +96,13 @@ impl FromStr for ComponentKind {
     }
 }
 
-/// A part of a device: kind and id, written `filesystem/C:`.
+/// A part of a device: kind and id, written `filesystem/C:`. Copies share the id, because the same part is named in
+/// everything that is remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Component {
     /// What sort of part it is.
     pub kind: ComponentKind,
-    id: String,
+    id: Arc<str>,
 }
 
 impl Component {
@@ -119,12 +121,12 @@ impl Component {
                 format!("{} bytes, at most {}", id.len(), Self::MAX_ID_BYTES),
             ));
         }
-        Ok(Self { kind, id })
+        Ok(Self { kind, id: id.into() })
     }
 
     /// The one component of a kind that a device has once: `cpu/0`, `memory/0`, `os/0`, `network/0`, `agent/0`.
     pub fn only(kind: ComponentKind) -> Self {
-        Self { kind, id: "0".to_owned() }
+        Self { kind, id: Arc::from("0") }
     }
 
     /// The id within the kind.

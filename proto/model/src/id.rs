@@ -1,6 +1,7 @@
 //! One newtype per kind of id, so that ids of different things cannot be confused.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A text or number that cannot be the value it was offered as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl fmt::Display for DeviceId {
 
 /// The stable code of a knowledge entry, which is its check id: `fs.space`. 1 to 64 of `a-z 0-9 . _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleCode(String);
+pub struct RuleCode(Arc<str>);
 
 impl RuleCode {
     /// Accepts `text` when it has the form above.
@@ -62,7 +63,7 @@ impl RuleCode {
         check_name("rule code", &text, 64, |c| {
             c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
         })?;
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The code as text.

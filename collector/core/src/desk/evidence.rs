@@ -115,14 +115,19 @@ fn samples(condition: &Condition, moment: Moment<'_>, lines: &mut Vec<Evidence>)
 fn newest(series: &SeriesMatch, moment: Moment<'_>, lines: &mut Vec<Evidence>) {
     for (key, sample) in matching(moment, series) {
         let label = label(&key.metric, &sample.attributes);
-        if lines.iter().any(|line| line.label == label && line.metric == key.metric) {
+        if lines.iter().any(|line| line.label == label && line.metric == *key.metric) {
             continue;
         }
-        let value = match &sample.unavailable {
+        let value = match &sample.history().unavailable {
             Some((_, why)) => format!("could not be read: {}", present::clean(why, MAX_VALUE)),
             None => present::value(&key.metric, sample.value),
         };
-        lines.push(Evidence { label, value, metric: key.metric.clone(), observed_at: sample.observed_at });
+        lines.push(Evidence {
+            label,
+            value,
+            metric: key.metric.to_string(),
+            observed_at: sample.observed_at,
+        });
         if lines.len() >= MAX_SAMPLE_LINES {
             return;
         }

@@ -53,8 +53,7 @@ impl<'a> Subject<'a> {
         let newest = context
             .state
             .samples
-            .iter()
-            .filter(|(key, _)| key.component == finding.component && key.metric == finding.metric)
+            .of(&finding.component, &finding.metric)
             // Of several series (the reasons of a printer) the one that decided has the value that decided.
             .max_by_key(|(_, sample)| (Some(sample.value) == finding.value, sample.observed_at));
         Self {

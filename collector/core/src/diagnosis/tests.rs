@@ -119,7 +119,7 @@ fn causes_are_supported_ruled_out_or_left() {
 /// A cause that a link without carrier supports and one with carrier excludes, before the provider.
 fn by_observation() -> KnowledgeEntry {
     let up = |value: f64| {
-        let series = SeriesMatch { metric: "hw.network.up".to_owned(), attributes: Vec::new() };
+        let series = SeriesMatch { metric: "hw.network.up".into(), attributes: Vec::new() };
         let condition =
             Condition::Sample { series, compare: Compare::Equals, level: value, at_least: 1, of: 1 };
         vec![Clue::Observed(Observed { component: Some(ComponentKind::NetworkInterface), condition })]
@@ -156,21 +156,9 @@ fn what_was_observed_of_another_component_counts_without_any_test_while_it_is_re
         let mut state = DeviceState::default();
         if let Some(value) = value {
             let component = Component::new(ComponentKind::NetworkInterface, "eth0").unwrap();
-            let key =
-                SeriesKey { component, metric: "hw.network.up".to_owned(), attributes: Attributes::none() };
+            let key = SeriesKey { component, metric: "hw.network.up".into(), attributes: Attributes::none() };
             let rhythm = Rhythm { powered_at: at(1000 - age), ..Rhythm::default() };
-            let sample = LatestSample {
-                first_at: at(0),
-                changed_at: None,
-                observed_at: at(1000 - age),
-                value,
-                attributes: Attributes::none(),
-                before: Vec::new(),
-                before_states: Vec::new(),
-                rhythm,
-                window: Vec::new(),
-                unavailable: None,
-            };
+            let sample = LatestSample::new(at(1000 - age), value, Attributes::none(), rhythm);
             state.samples.insert(key, sample);
         }
         let component = Component::only(ComponentKind::DnsServer);

@@ -7,6 +7,7 @@ use super::{expected, relative};
 use crate::finding::{DeviceState, LatestSample, SeriesKey};
 use crate::knowledge::{Condition, SeriesMatch, TextMatch};
 use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whether a condition holds.
@@ -26,7 +27,7 @@ impl Truth {
 /// What decided a verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decider {
-    pub(crate) metric: String,
+    pub(crate) metric: Arc<str>,
     pub(crate) value: Option<f64>,
     pub(crate) threshold: Option<f64>,
     pub(crate) attributes: Attributes,
@@ -84,16 +85,16 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
                 };
                 let mut passed = u32::from(passes(sample.value, None));
                 let mut known = 1;
-                for (at, value) in sample.before.iter().enumerate().take(of.saturating_sub(1) as usize) {
+                for (at, value) in
+                    sample.history().before.iter().enumerate().take(of.saturating_sub(1) as usize)
+                {
                     known += 1;
                     passed += u32::from(passes(
                         *value,
-                        Some(sample.before_states.get(at).unwrap_or(&NO_ATTRIBUTES)),
+                        Some(sample.history().before_states.get(at).unwrap_or(&NO_ATTRIBUTES)),
                     ));
                 }
-                let unreadable =
-                    sample.unavailable.as_ref().is_some_and(|(since, _)| *since >= sample.observed_at);
-                let truth = if unreadable {
+                let truth = if sample.is_unreadable() {
                     Truth::Unknown
                 } else if passed >= *at_least {
                     Truth::True
@@ -237,22 +238,12 @@ pub(crate) fn matching<'a>(
     moment: Moment<'a>,
     series: &'a SeriesMatch,
 ) -> impl Iterator<Item = (&'a SeriesKey, &'a LatestSample)> {
-    let first = SeriesKey {
-        component: moment.component.clone(),
-        metric: series.metric.clone(),
-        attributes: Attributes::none(),
-    };
-    moment
-        .state
-        .samples
-        .range(first..)
-        .take_while(move |(key, _)| key.metric == series.metric && key.component == *moment.component)
-        .filter(move |(key, _)| {
-            series.attributes.iter().all(|(name, text)| {
-                (semconv::STATE_ATTRIBUTES.contains(&name.as_str()) && key.attributes.get(name).is_none())
-                    || attribute_matches(text, key.attributes.get(name))
-            })
+    moment.state.samples.of(moment.component, &series.metric).filter(move |(key, _)| {
+        series.attributes.iter().all(|(name, text)| {
+            (semconv::STATE_ATTRIBUTES.contains(&name.as_str()) && key.attributes.get(name).is_none())
+                || attribute_matches(text, key.attributes.get(name))
         })
+    })
 }
 
 /// Whether the state attributes match. Those of an earlier sample are kept apart; without them the newest are meant.
@@ -286,7 +277,13 @@ pub(super) fn grown<'a>(
     let mut total = 0.0;
     let mut newest: Option<(&SeriesKey, &LatestSample)> = None;
     for (key, sample) in matching(moment, series) {
-        total += sample.window.iter().filter(|(at, _)| *at > oldest).map(|(_, amount)| amount).sum::<f64>();
+        total += sample
+            .history()
+            .window
+            .iter()
+            .filter(|(at, _)| *at > oldest)
+            .map(|(_, amount)| amount)
+            .sum::<f64>();
         if newest.is_none_or(|(_, known)| known.observed_at < sample.observed_at) {
             newest = Some((key, sample));
         }
@@ -304,8 +301,8 @@ fn count(moment: Moment<'_>, series: &SeriesMatch, needed: f64, within: Duration
         if !state_matches(series, None, &sample.attributes) {
             continue;
         }
-        amounts.extend(sample.window.iter().filter(|(at, _)| *at > oldest));
-        unreadable |= sample.unavailable.as_ref().is_some_and(|(since, _)| *since >= sample.observed_at);
+        amounts.extend(sample.history().window.iter().filter(|(at, _)| *at > oldest));
+        unreadable |= sample.is_unreadable();
         if newest.is_none_or(|(_, known)| known.observed_at < sample.observed_at) {
             newest = Some((key, sample));
         }
@@ -352,7 +349,7 @@ fn document(moment: Moment<'_>, name: &str, path: &[String], matches: &TextMatch
         return Verdict::unknown();
     };
     let decider = Decider {
-        metric: name.to_owned(),
+        metric: name.into(),
         value: found.and_then(Value::as_number),
         threshold: None,
         attributes: Attributes::none(),

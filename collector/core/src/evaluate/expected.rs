@@ -12,8 +12,7 @@ pub(super) fn absent(series: &SeriesMatch, after: Duration, moment: Moment<'_>) 
     let verdicts = matching(moment, series).map(|(key, sample)| {
         let due = sample.rhythm.powered_at.plus(after);
         let missing = heard.since(sample.rhythm.powered_at).as_secs_f64();
-        let unreadable = sample.unavailable.as_ref().is_some_and(|(since, _)| *since >= sample.observed_at);
-        let truth = match (unreadable, heard >= due) {
+        let truth = match (sample.is_unreadable(), heard >= due) {
             // It was looked for: that it cannot be read is another matter.
             (true, _) => Truth::Unknown,
             (false, is_missing) => Truth::of(is_missing),
@@ -29,7 +28,7 @@ pub(super) fn changed(what: &Watched, within: Duration, moment: Moment<'_>) -> V
     match what {
         Watched::Series(series) => {
             let verdicts = matching(moment, series).map(|(key, sample)| {
-                let (truth, changes_at) = since(sample.changed_at, within, moment);
+                let (truth, changes_at) = since(sample.history().changed_at, within, moment);
                 let truth = match truth {
                     Truth::True if !state_matches(series, None, &sample.attributes) => Truth::False,
                     truth @ (Truth::True | Truth::False | Truth::Unknown) => truth,
@@ -44,7 +43,7 @@ pub(super) fn changed(what: &Watched, within: Duration, moment: Moment<'_>) -> V
             let Some(latest) = moment.state.states.get(&key) else { return Verdict::unknown() };
             let (truth, changes_at) = since(latest.changed.get(path).copied(), within, moment);
             let decider = Decider {
-                metric: name.clone(),
+                metric: name.as_str().into(),
                 value: None,
                 threshold: None,
                 attributes: Attributes::none(),

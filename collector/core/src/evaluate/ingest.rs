@@ -84,7 +84,7 @@ pub(crate) fn sample(
             return false;
         }
         let rhythm = Rhythm { powered_at: powered, spacing: Duration::ZERO, unbroken_since: powered };
-        state.samples.insert(key, LatestSample { rhythm, ..newest(at, value, attributes) });
+        state.samples.insert(key, LatestSample::new(at, value, attributes.clone(), rhythm));
         expect(state, used, at);
         return true;
     };
@@ -92,36 +92,40 @@ pub(crate) fn sample(
         return false;
     }
     if let Some(over) = used.history {
-        keep_value(&mut known.window, at, value, over);
+        keep_value(&mut known.history_mut().window, at, value, over);
     } else if let Some(window) = used.window {
         // A counter that went down was reset and counts from zero. What a device counts while it wakes up is not
         // judged: it becomes part of the baseline.
         let grown = if value < known.value { value.max(0.0) } else { value - known.value };
         if grown > 0.0 && !quiet {
-            add_amount(&mut known.window, at, grown);
+            add_amount(&mut known.history_mut().window, at, grown);
         }
-        known.window.retain(|(then, _)| *then > at.minus(window));
+        if !known.history().window.is_empty() {
+            forget(&mut known.history_mut().window, at.minus(window));
+        }
     }
     if at > known.observed_at {
         if used.depth > 1 {
-            known.before.insert(0, known.value);
-            known.before.truncate(used.depth - 1);
             let states = known.attributes.iter().filter(|(name, _)| semconv::STATE_ATTRIBUTES.contains(name));
-            known.before_states.insert(0, states.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
-            known.before_states.truncate(used.depth - 1);
+            let states = states.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            let value = known.value;
+            known.history_mut().replaced(value, states, used.depth - 1);
         }
         follow(&mut known.rhythm, powered);
     }
     let differs = known.attributes != *attributes;
     if used.changes && (known.value != value || differs) {
-        known.changed_at = Some(at);
+        known.history_mut().changed_at = Some(at);
     }
     known.observed_at = at;
     known.value = value;
     if differs {
         known.attributes = attributes.clone();
     }
-    known.unavailable = None;
+    if known.history().unavailable.is_some() {
+        known.history_mut().unavailable = None;
+    }
+    known.tidy();
     expect(state, used, at);
     true
 }
@@ -140,12 +144,9 @@ const NO_REASON: &str = "none";
 /// The attributes of the reasons that were given before. Those that were taken back are taken back again, so that the
 /// news that they are over stays recent.
 fn other_reasons(state: &DeviceState, component: &Component, metric: &str, at: Timestamp) -> Vec<Attributes> {
-    let first =
-        SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes: Attributes::none() };
     state
         .samples
-        .range(first..)
-        .take_while(|(key, _)| key.metric == metric && key.component == *component)
+        .of(component, metric)
         .filter(|(_, sample)| sample.observed_at < at)
         .map(|(_, sample)| sample.attributes.clone())
         .filter(|attributes| attributes.get(semconv::attribute::KEYWORD).is_some_and(|k| k != NO_REASON))
@@ -184,15 +185,21 @@ pub(crate) fn event(
         return false;
     }
     expect(state, used, at);
-    let known = state.samples.entry(key).or_insert_with(|| newest(at, 1.0, attributes));
+    if !state.samples.contains_key(&key) {
+        let first = LatestSample::new(at, 1.0, attributes.clone(), Rhythm::default());
+        state.samples.insert(key.clone(), first);
+    }
+    let Some(known) = state.samples.get_mut(&key) else { return false };
     if at >= known.observed_at {
         known.observed_at = at;
         known.rhythm.powered_at = powered;
         known.attributes = attributes.clone();
     }
-    add_amount(&mut known.window, at, 1.0);
     let newest = known.observed_at;
-    known.window.retain(|(then, _)| *then > newest.minus(window));
+    let counted = &mut known.history_mut().window;
+    add_amount(counted, at, 1.0);
+    forget(counted, newest.minus(window));
+    known.tidy();
     true
 }
 
@@ -238,15 +245,11 @@ pub(crate) fn unavailable(
     why: &str,
     at: Timestamp,
 ) -> bool {
-    let first =
-        SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes: Attributes::none() };
     let mut changed = false;
-    for (key, sample) in state.samples.range_mut(first..) {
-        if key.metric != metric || key.component != *component {
-            break;
-        }
-        if at >= sample.observed_at && sample.unavailable.as_ref().is_none_or(|(since, _)| *since < at) {
-            sample.unavailable = Some((at, why.to_owned()));
+    for sample in state.samples.of_mut(component, metric) {
+        let known = sample.history().unavailable.as_ref();
+        if at >= sample.observed_at && known.is_none_or(|(since, _)| *since < at) {
+            sample.history_mut().unavailable = Some((at, why.to_owned()));
             changed = true;
         }
     }
@@ -258,30 +261,18 @@ fn within<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(document, |value, key| value.get(key))
 }
 
-fn newest(at: Timestamp, value: f64, attributes: &Attributes) -> LatestSample {
-    LatestSample {
-        observed_at: at,
-        value,
-        attributes: attributes.clone(),
-        before: Vec::new(),
-        before_states: Vec::new(),
-        rhythm: Rhythm::default(),
-        first_at: at,
-        changed_at: None,
-        window: Vec::new(),
-        unavailable: None,
-    }
-}
-
 fn series_key(
     component: &Component,
     metric: &str,
     attributes: &Attributes,
     keep: impl Fn(&str) -> bool,
 ) -> SeriesKey {
-    let attributes =
-        attributes.iter().filter(|(name, _)| keep(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    SeriesKey { component: component.clone(), metric: metric.to_owned(), attributes }
+    let attributes = if attributes.iter().all(|(name, _)| keep(name)) {
+        attributes.clone()
+    } else {
+        attributes.iter().filter(|(name, _)| keep(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    };
+    SeriesKey { component: component.clone(), metric: metric.into(), attributes }
 }
 
 /// Keeps a value in reach of a forecast, no closer to the last one than is needed to see a slope.
@@ -289,7 +280,15 @@ fn keep_value(history: &mut Vec<(Timestamp, f64)>, at: Timestamp, value: f64, ov
     if history.last().is_none_or(|(then, _)| at.since(*then) >= over / MAX_HISTORY) {
         history.push((at, value));
     }
-    history.retain(|(then, _)| *then > at.minus(over));
+    forget(history, at.minus(over));
+}
+
+/// Forgets what is no newer than `until`, and the room that it took when most of that is free.
+fn forget(window: &mut Vec<(Timestamp, f64)>, until: Timestamp) {
+    window.retain(|(then, _)| *then > until);
+    if window.capacity() > 2 * window.len() + 4 {
+        window.shrink_to(window.len() + 2);
+    }
 }
 
 fn add_amount(window: &mut Vec<(Timestamp, f64)>, at: Timestamp, amount: f64) {

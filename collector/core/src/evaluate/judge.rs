@@ -524,7 +524,9 @@ fn decide(finding: &mut Finding, verdict: &Verdict) -> Attributes {
     let Some(Decider { metric, value, threshold, attributes, .. }) = &verdict.decider else {
         return Attributes::none();
     };
-    finding.metric.clone_from(metric);
+    if *finding.metric != **metric {
+        finding.metric = metric.to_string();
+    }
     finding.value = *value;
     finding.threshold = *threshold;
     attributes.clone()
@@ -532,11 +534,8 @@ fn decide(finding: &mut Finding, verdict: &Verdict) -> Attributes {
 
 /// The attributes of the newest sample of the metric that decided.
 pub(super) fn deciding_attributes(state: &DeviceState, finding: &Finding) -> Attributes {
-    let newest = state
-        .samples
-        .iter()
-        .filter(|(key, _)| key.component == finding.component && key.metric == finding.metric)
-        .max_by_key(|(_, sample)| sample.observed_at);
+    let newest =
+        state.samples.of(&finding.component, &finding.metric).max_by_key(|(_, sample)| sample.observed_at);
     newest.map(|(_, sample)| sample.attributes.clone()).unwrap_or_default()
 }
 

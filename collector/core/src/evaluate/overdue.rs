@@ -14,8 +14,10 @@ impl Judge<'_> {
         let knowledge = self.knowledge;
         let mut next = None;
         for (rule, kind, metric, after) in knowledge.index().expected() {
-            let missing =
-                state.samples.iter().filter(|(key, _)| key.metric == *metric && key.component.kind == *kind);
+            let missing = state
+                .samples
+                .iter()
+                .filter(|(key, _)| *key.metric == **metric && key.component.kind == *kind);
             let due: Vec<(Component, Option<Timestamp>)> = missing
                 .map(|(key, sample)| {
                     (key.component.clone(), state.wall(sample.rhythm.powered_at.plus(*after)))
@@ -72,10 +74,7 @@ fn is_replaced(state: &DeviceState, finding: &Finding, component: &Component, at
             .filter_map(|(_, document)| document.changed.get(SERIAL))
             .any(|changed| *changed > since);
     }
-    let samples = |of: &Component| {
-        let of = of.clone();
-        state.samples.iter().filter(move |(key, _)| key.component == of && key.metric == finding.metric)
-    };
+    let samples = |of: &Component| state.samples.of(of, &finding.metric);
     let powered = state.powered(at);
     let is_new = samples(component).any(|(_, sample)| sample.first_at > since)
         && !samples(component).any(|(_, sample)| sample.first_at <= since);

@@ -21,7 +21,7 @@ pub(super) fn evaluate(
         let level = match to {
             Reference::Other { series: other, plus } => {
                 let newest = matching(moment, other).max_by_key(|(_, sample)| sample.observed_at);
-                newest.filter(|(_, other)| !unreadable(other)).map(|(_, other)| other.value + plus)
+                newest.filter(|(_, other)| !other.is_unreadable()).map(|(_, other)| other.value + plus)
             }
             Reference::Usual { times, of } => usual(sample, *of).map(|usual| usual * times),
             Reference::Reached { level, within, over } => {
@@ -42,7 +42,7 @@ fn judged(
     level: Option<f64>,
 ) -> Verdict {
     let truth = match level {
-        Some(level) if !unreadable(sample) => {
+        Some(level) if !sample.is_unreadable() => {
             if compare.holds(value, level) {
                 Truth::True
             } else {
@@ -78,7 +78,7 @@ fn forecast(
 ) -> Verdict {
     let ahead = slope(sample, over).map(|per_second| sample.value + per_second * within.as_secs_f64());
     let truth = match ahead {
-        Some(_) if unreadable(sample) => Truth::Unknown,
+        Some(_) if sample.is_unreadable() => Truth::Unknown,
         Some(ahead) if compare.holds(ahead, level) => Truth::True,
         Some(_) => Truth::False,
         None => Truth::Unknown,
@@ -91,7 +91,7 @@ fn forecast(
 fn slope(sample: &LatestSample, over: Duration) -> Option<f64> {
     let newest = (sample.observed_at, sample.value);
     let points: Vec<(Timestamp, f64)> =
-        sample.window.iter().copied().filter(|(at, _)| *at < newest.0).chain([newest]).collect();
+        sample.history().window.iter().copied().filter(|(at, _)| *at < newest.0).chain([newest]).collect();
     let first = points.first()?;
     if points.len() < 4 || newest.0.since(first.0) < over / 2 {
         return None;
@@ -112,14 +112,10 @@ fn slope(sample: &LatestSample, over: Duration) -> Option<f64> {
     Some(if behind * median > 0.0 && behind.abs() * 2.0 >= median.abs() { median } else { 0.0 })
 }
 
-fn unreadable(sample: &LatestSample) -> bool {
-    sample.unavailable.as_ref().is_some_and(|(since, _)| *since >= sample.observed_at)
-}
-
 /// The median of the values before the newest; `None` while fewer than half of them are known.
 fn usual(sample: &LatestSample, of: u32) -> Option<f64> {
     let of = usize::try_from(of).unwrap_or(usize::MAX);
-    let mut known: Vec<f64> = sample.before.iter().copied().take(of).collect();
+    let mut known: Vec<f64> = sample.history().before.iter().copied().take(of).collect();
     if known.len() * 2 < of || known.is_empty() {
         return None;
     }
@@ -142,6 +138,6 @@ fn share(series: &SeriesMatch, compare: Compare, to: &Reference, moment: Moment<
     // A share of a handful says nothing, so it is known not to be a fault.
     let share = if all > 0.0 && all >= *at_least { part / all } else { 0.0 };
     let verdict = judged(key, sample, compare, share, Some(*level));
-    let decider = verdict.decider.map(|decider| Decider { metric: series.metric.clone(), ..decider });
+    let decider = verdict.decider.map(|decider| Decider { metric: series.metric.as_str().into(), ..decider });
     Verdict { decider, ..verdict }
 }

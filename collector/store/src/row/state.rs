@@ -2,7 +2,7 @@
 
 use super::value::{Exact, StoredAttributes, StoredValue};
 use super::{Shape, millis, time};
-use firstline_collector_core::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
+use firstline_collector_core::finding::{DeviceState, History, LatestSample, LatestState, Rhythm, SeriesKey};
 use firstline_collector_core::quiet::Cause;
 use firstline_model::{Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -73,18 +73,23 @@ impl Shape for StoredDeviceState {
     fn of(model: &DeviceState) -> Self {
         let samples = model.samples.iter().map(|(key, sample)| StoredSeries {
             component: key.component.to_string(),
-            metric: key.metric.clone(),
+            metric: key.metric.to_string(),
             series: StoredAttributes::of(&key.attributes),
             observed_at: sample.observed_at.as_millis(),
             value: Exact(sample.value),
             attributes: StoredAttributes::of(&sample.attributes),
-            before: sample.before.iter().copied().map(Exact).collect(),
-            before_states: sample.before_states.iter().map(StoredAttributes::of).collect(),
+            before: sample.history().before.iter().copied().map(Exact).collect(),
+            before_states: sample.history().before_states.iter().map(StoredAttributes::of).collect(),
             rhythm: StoredRhythm::of(&sample.rhythm),
             first_at: Some(sample.first_at.as_millis()),
-            changed_at: millis(sample.changed_at),
-            window: sample.window.iter().map(|&(at, amount)| (at.as_millis(), Exact(amount))).collect(),
-            unavailable: sample.unavailable.as_ref().map(|(at, why)| (at.as_millis(), why.clone())),
+            changed_at: millis(sample.history().changed_at),
+            window: sample
+                .history()
+                .window
+                .iter()
+                .map(|&(at, amount)| (at.as_millis(), Exact(amount)))
+                .collect(),
+            unavailable: sample.history().unavailable.as_ref().map(|(at, why)| (at.as_millis(), why.clone())),
         });
         let states = model.states.iter().map(|((component, name), state)| StoredState {
             component: component.to_string(),
@@ -128,21 +133,19 @@ impl StoredSeries {
     fn into_entry(self) -> Result<(SeriesKey, LatestSample), Invalid> {
         let key = SeriesKey {
             component: self.component.parse()?,
-            metric: self.metric,
+            metric: self.metric.into(),
             attributes: self.series.into_model()?,
         };
-        let sample = LatestSample {
-            observed_at: Timestamp::from_millis(self.observed_at),
-            value: self.value.0,
-            attributes: self.attributes.into_model()?,
+        let observed_at = Timestamp::from_millis(self.observed_at);
+        let attributes = self.attributes.into_model()?;
+        let newest = LatestSample::new(observed_at, self.value.0, attributes, self.rhythm.into_model());
+        let history = History {
             before: self.before.into_iter().map(|number| number.0).collect(),
             before_states: self
                 .before_states
                 .into_iter()
                 .map(StoredAttributes::into_model)
                 .collect::<Result<_, _>>()?,
-            rhythm: self.rhythm.into_model(),
-            first_at: Timestamp::from_millis(self.first_at.unwrap_or(self.observed_at)),
             changed_at: time(self.changed_at),
             window: self
                 .window
@@ -151,7 +154,8 @@ impl StoredSeries {
                 .collect(),
             unavailable: self.unavailable.map(|(at, why)| (Timestamp::from_millis(at), why)),
         };
-        Ok((key, sample))
+        let first_at = Timestamp::from_millis(self.first_at.unwrap_or(self.observed_at));
+        Ok((key, newest.with_history(history).first_seen(first_at)))
     }
 }
 

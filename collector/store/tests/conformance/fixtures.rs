@@ -1,7 +1,7 @@
 //! Stores to test and things to put into them.
 
 use firstline_collector_core::finding::{
-    DeviceState, Finding, LatestSample, LatestState, Phase, Rhythm, SeriesKey, Standing,
+    DeviceState, Finding, History, LatestSample, LatestState, Phase, Rhythm, SeriesKey, Standing,
 };
 use firstline_collector_core::ticket::{
     Actor, Change, Evidence, OnHoldReason, Pause, Priority, RuledOut, TestResult, Tested, Ticket, TicketKind,
@@ -156,25 +156,24 @@ pub(crate) fn finding(code: &str, part: &str, phase: Phase, since: i64) -> Findi
 pub(crate) fn state() -> DeviceState {
     let series = SeriesKey {
         component: component("filesystem//home"),
-        metric: "system.filesystem.utilization".to_owned(),
+        metric: "system.filesystem.utilization".into(),
         attributes: Attributes::none().with("system.filesystem.type", "ext4"),
     };
-    let sample = LatestSample {
-        first_at: at(1),
+    let rhythm = Rhythm { powered_at: at(4), spacing: Duration::new(60, 7), unbroken_since: at(1) };
+    let attributes = Attributes::none().with("hw.state", "ok").with("system.filesystem.type", "ext4");
+    let history = History {
         changed_at: Some(at(2)),
-        observed_at: at(5),
-        value: 0.1 + 0.2,
-        attributes: Attributes::none().with("hw.state", "ok").with("system.filesystem.type", "ext4"),
         before: vec![0.1, 1e-300, f64::MAX],
         before_states: vec![
             Attributes::none().with("hw.state", "ok"),
             Attributes::none(),
             Attributes::none(),
         ],
-        rhythm: Rhythm { powered_at: at(4), spacing: Duration::new(60, 7), unbroken_since: at(1) },
         window: vec![(at(1), 2.5), (at(2), -0.0)],
         unavailable: Some((at(6), "not_permitted".to_owned())),
     };
+    let sample = LatestSample::new(at(5), 0.1 + 0.2, attributes, rhythm);
+    let sample = sample.with_history(history).first_seen(at(1));
     let document = Value::map([
         ("printer_state_reasons", Value::texts(["media-jam-error"])),
         ("$odd", Value::from(true)),

@@ -146,8 +146,8 @@ fn a_flood_of_events_needs_bounded_memory() {
     }
     let (_, series) = bench.state.samples.iter().next().unwrap();
     assert_eq!(bench.state.samples.len(), 1, "events with other messages are the same series");
-    assert!(series.window.len() <= 256);
-    assert_eq!(series.window.iter().map(|(_, amount)| amount).sum::<f64>(), 5000.0);
+    assert!(series.history().window.len() <= 256);
+    assert_eq!(series.history().window.iter().map(|(_, amount)| amount).sum::<f64>(), 5000.0);
 }
 
 /// An interface without a carrier, while no other one has any.
