@@ -234,3 +234,28 @@ fn a_crash_that_comes_with_a_driver_version_names_the_driver() {
     );
     assert_eq!(problems.iter().filter(|line| line["transition"] == "opened").count(), 1);
 }
+
+/// A drive that fails says so in several places, and not at the same moment.
+#[test]
+fn a_failing_nvme_drive_is_one_ticket_as_severe_as_the_worst_that_it_says() {
+    let mut trace = Trace::default();
+    let drive = "physical_disk/S1";
+    for at in (0..4 * 3600).step_by(1800) {
+        let fails = at >= 3600;
+        let warning = json!({"metric": "endpoint.nvme.critical_warning", "component": drive,
+            "attrs": {"bit": "0"}, "value": i32::from(fails)});
+        trace.line(at, "lt-1", warning);
+        trace.sample(at, "lt-1", drive, "endpoint.nvme.available_spare_threshold", 0.1);
+        trace.sample(at + 1, "lt-1", drive, "endpoint.nvme.available_spare", if fails { 0.05 } else { 1.0 });
+        let state = if fails { "failed" } else { "ok" };
+        let status = json!({"metric": "hw.status", "component": drive,
+            "attrs": {"hw.type": "physical_disk", "hw.state": state}, "value": 1});
+        trace.line(at + 2, "lt-1", status);
+    }
+    let lines = trace.play();
+    let opened = with(&lines, "transition", "opened");
+    assert_eq!(opened.len(), 1, "{lines:#?}");
+    assert_eq!(opened[0]["rule"], "nvme.critical_warning");
+    let raised = lines.iter().any(|line| line["transition"] == "updated" && line["severity"] == "critical");
+    assert!(raised, "a drive that fails now is no warning: {lines:#?}");
+}

@@ -39,15 +39,15 @@ impl Row {
 
 /// Prints the table; fails when a goal was missed.
 pub(super) fn print(rows: &[Row]) -> Result<()> {
-    println!("\n{:<62} {:>12} {:>12}", "figure", "measured", "goal");
+    println!("\n{:<62} {:>16} {:>16}  verdict", "figure", "measured", "goal");
     for row in rows {
-        let verdict = if row.is_missed() { "  MISSED" } else { "" };
+        let verdict = if row.is_missed() { "MISSED" } else { "met" };
         let goal = match row.goal {
             Goal::AtLeast(goal) => format!(">= {goal} {}", row.unit),
-            Goal::AtMost(goal) => format!("{goal} {}", row.unit),
+            Goal::AtMost(goal) => format!("<= {goal} {}", row.unit),
         };
         let figure = format!("{:.2} {}", row.figure, row.unit);
-        println!("{:<62} {figure:>12} {goal:>12}{verdict}", row.what);
+        println!("{:<62} {figure:>16} {goal:>16}  {verdict}", row.what);
     }
     let missed = rows.iter().filter(|row| row.is_missed()).count();
     if missed > 0 {

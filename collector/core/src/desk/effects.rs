@@ -104,7 +104,17 @@ impl Desk<'_> {
             metric: finding.metric.clone(),
             observed_at: finding.since,
         };
+        let (id, severity) = (ticket.id, ticket.severity);
+        let is_same_part = ticket.component.as_ref() == Some(&finding.component);
         self.apply(ticket, TicketInput::EffectSeen(effect));
+        // What is worse about the very part makes its ticket worse, because it gets none of its own.
+        if is_same_part
+            && finding.severity > severity
+            && let Some(newest) = self.changed.get(&id).cloned()
+        {
+            let worse = TicketInput::FindingEscalated { severity: finding.severity, evidence: Vec::new() };
+            self.apply(newest, worse);
+        }
     }
 }
 
