@@ -20,6 +20,7 @@ pub mod ecc;
 mod error;
 pub mod exec;
 pub mod filesystem;
+pub mod gpu;
 pub mod isolate;
 pub mod json;
 pub mod kernel_log;
@@ -27,6 +28,7 @@ pub mod memory;
 pub mod network;
 pub mod os;
 pub mod path;
+pub mod peripheral;
 pub mod physical_disk;
 pub mod power;
 pub mod pressure;
@@ -69,6 +71,8 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "raid", new: || Box::new(raid::Raid::default()) },
     ProbeEntry { name: "power", new: || Box::new(power::Power::default()) },
     ProbeEntry { name: "sensor", new: || Box::new(sensor::Sensor::default()) },
+    ProbeEntry { name: "gpu", new: || Box::new(gpu::Gpu::default()) },
+    ProbeEntry { name: "peripheral", new: || Box::new(peripheral::Peripheral::default()) },
     ProbeEntry { name: "security", new: || Box::new(security::Security) },
     ProbeEntry { name: "ecc", new: || Box::new(ecc::Ecc::default()) },
     ProbeEntry { name: "time", new: || Box::new(time::Time) },

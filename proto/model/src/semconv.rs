@@ -282,6 +282,7 @@ pub mod attribute {
     pub const SECURITY: &str = "security";
     pub const SUPPLY: &str = "supply";
     pub const SOURCE: &str = "source";
+    pub const ROLE: &str = "role";
     pub const PROBE: &str = "probe";
     pub const OUTCOME: &str = "outcome";
     pub const CHECK: &str = "check";

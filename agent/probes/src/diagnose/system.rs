@@ -194,6 +194,7 @@ impl Log {
                 | Message::UsbDisconnected { .. }
                 | Message::UsbConnected { .. }
                 | Message::UsbFault { .. }
+                | Message::GraphicsFault { .. }
                 | Message::KernelFault { .. },
             )
             | None => return,

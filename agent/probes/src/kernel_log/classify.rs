@@ -57,6 +57,11 @@ pub enum Message {
         /// What is wrong with it.
         fault: UsbFault,
     },
+    /// A graphics driver gave up and began anew, or reports a fault of its hardware.
+    GraphicsFault {
+        /// The PCI address of the graphics processor, where the line tells it: `0000:01:00.0`.
+        address: Option<String>,
+    },
     /// The kernel found a fault in itself.
     KernelFault {
         /// Which kind.
@@ -151,7 +156,42 @@ pub fn classify(line: &str) -> Option<Message> {
         .or_else(|| filesystem_stopped(line))
         .or_else(|| application_crash(line))
         .or_else(|| usb(line))
+        .or_else(|| graphics_fault(line))
         .or_else(|| kernel_fault(line))
+}
+
+/// `NVRM: Xid (PCI:0000:01:00): 79, ...`, `amdgpu 0000:03:00.0: amdgpu: GPU reset begin!`, `i915 0000:00:02.0: [drm] GPU HANG:
+/// ecode ...`, `xe 0000:00:02.0: [drm] GT0: reset started`. A reset is logged with its begin and its end: the begin is counted.
+fn graphics_fault(line: &str) -> Option<Message> {
+    if let Some(rest) = line.strip_prefix("NVRM: Xid (PCI:") {
+        let (slot, _) = rest.split_once(')')?;
+        // This driver leaves the function out.
+        let address = is_pci_address(&format!("{slot}.0")).then(|| format!("{slot}.0"));
+        return Some(Message::GraphicsFault { address });
+    }
+    let (driver, rest) = line.split_once(' ')?;
+    let begins = match driver {
+        "amdgpu" | "radeon" => ["GPU reset begin", "GPU lockup"].as_slice(),
+        "i915" => ["GPU HANG"].as_slice(),
+        "xe" => ["reset started"].as_slice(),
+        "nouveau" => ["fifo: SCHED_ERROR", "gr: TRAP"].as_slice(),
+        _ => return None,
+    };
+    let (address, text) = rest.split_once(": ")?;
+    begins
+        .iter()
+        .any(|begin| text.contains(begin))
+        .then(|| Message::GraphicsFault { address: is_pci_address(address).then(|| address.to_owned()) })
+}
+
+/// `0000:03:00.0`.
+pub fn is_pci_address(text: &str) -> bool {
+    text.len() == 12
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b':',
+            10 => byte == b'.',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// `Out of memory: Killed process 123 (name) total-vm:...`, `Memory cgroup out of memory: Killed process ...`.
@@ -312,6 +352,32 @@ fn bounded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_of_graphics_drivers_are_counted_once_with_their_address() {
+        let fault = |line: &str| match classify(line) {
+            Some(Message::GraphicsFault { address }) => Some(address.unwrap_or_default()),
+            Some(_) | None => None,
+        };
+        let at = |address: &str| Some(address.to_owned());
+        assert_eq!(
+            fault("NVRM: Xid (PCI:0000:01:00): 79, pid=1234, GPU has fallen off the bus."),
+            at("0000:01:00.0")
+        );
+        assert_eq!(fault("amdgpu 0000:03:00.0: amdgpu: GPU reset begin!"), at("0000:03:00.0"));
+        assert_eq!(
+            fault("i915 0000:00:02.0: [drm] GPU HANG: ecode 12:1:85dffffb, in firefox [4242]"),
+            at("0000:00:02.0")
+        );
+        assert_eq!(fault("amdgpu ../../etc: amdgpu: GPU reset begin!"), at(""), "what is no address is none");
+        for harmless in [
+            "amdgpu 0000:03:00.0: amdgpu: GPU reset(2) succeeded!",
+            "i915 0000:00:02.0: [drm] VT-d active for gfx access",
+            "NVRM: loading NVIDIA UNIX x86_64 Kernel Module",
+        ] {
+            assert_eq!(fault(harmless), None, "{harmless}");
+        }
+    }
 
     #[test]
     fn usb_devices_that_go_or_cannot_be_used_name_their_port() {

@@ -112,9 +112,10 @@ impl Source {
             }
             Some(Message::UsbConnected { port }) => ports.works(&port, sink),
             Some(Message::UsbFault { port, fault }) => ports.fails(port, fault),
-            // Drives and file systems have probes of their own that read the log.
+            // Drives, file systems and graphics have probes of their own that read the log.
             Some(
                 Message::DiskError { .. }
+                | Message::GraphicsFault { .. }
                 | Message::FilesystemStopped { .. }
                 | Message::FilesystemWritable { .. },
             )

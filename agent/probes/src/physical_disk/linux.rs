@@ -173,23 +173,35 @@ fn ask(root: &Root, drive: &Drive) -> Result<Reading, ProbeError> {
     // What is behind USB is left to smartctl, which knows the bridges that hang when they are asked.
     let vendor = || root.read_value(&format!("/sys/block/{}/device/vendor", drive.name));
     let is_ata = drive.transport != Some("usb") && (!root.is_system() || vendor().as_deref() == Some("ATA"));
-    if is_ata && let Ok(reading) = ask_ata(root, &drive.name) {
-        return Ok(reading);
-    }
+    let refused = match is_ata.then(|| ask_ata(root, &drive.name)) {
+        Some(Ok(reading)) => return Ok(reading),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     let device = format!("/dev/{}", drive.name);
     let limits = Limits { time: SMARTCTL_TIME, output: 1 << 20 };
     // No exit code is a failure by itself: the bits are in the output.
     let finished = exec::run(root, Program::Smartctl, &["-j", "-a", "-n", "standby", &device], limits);
     let finished = finished.map_err(|error| match error {
-        ProbeError::NotPresent(_) => ProbeError::Unsupported(
-            "smartctl (smartmontools) is needed to ask this drive and is not installed".to_owned(),
-        ),
+        ProbeError::NotPresent(_) => without_smartctl(refused),
         ProbeError::Unsupported(_)
         | ProbeError::NotPermitted(_)
         | ProbeError::TimedOut(_)
         | ProbeError::Malformed(_) => error,
     })?;
     smartctl::read(&String::from_utf8_lossy(&finished.stdout))
+}
+
+/// Why a drive says nothing where smartctl is not installed: what it answered itself, if that was nonsense.
+fn without_smartctl(refused: Option<ProbeError>) -> ProbeError {
+    match refused {
+        Some(error @ (ProbeError::Malformed(_) | ProbeError::NotPermitted(_) | ProbeError::TimedOut(_))) => {
+            error
+        }
+        Some(ProbeError::Unsupported(_) | ProbeError::NotPresent(_)) | None => ProbeError::Unsupported(
+            "smartctl (smartmontools) is needed to ask this drive and is not installed".to_owned(),
+        ),
+    }
 }
 
 fn ask_ata(root: &Root, name: &str) -> Result<Reading, ProbeError> {
