@@ -10,6 +10,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "filesystem/other.rs"]
 mod imp;
+pub mod on_windows;
 pub mod parse;
 pub mod select;
 

@@ -114,7 +114,7 @@ impl Runner {
 impl Isolated {
     /// A fresh probe of this entry.
     pub fn new(entry: &ProbeEntry) -> Self {
-        let probe = (entry.new)();
+        let probe = entry.make();
         Self { entry: *entry, descriptor: probe.descriptor(), probe: Some(probe), left_behind: None }
     }
 
@@ -140,7 +140,7 @@ impl Isolated {
             return not_started(begin, "an earlier run hangs still");
         }
         self.left_behind = None;
-        let probe = self.probe.take().unwrap_or_else(|| (self.entry.new)());
+        let probe = self.probe.take().unwrap_or_else(|| self.entry.make());
         let (sender, ended) = mpsc::sync_channel(1);
         let job = Box::new(move || {
             // Nobody listens any more when the run came too late.

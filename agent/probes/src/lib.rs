@@ -26,6 +26,7 @@ pub mod json;
 pub mod kernel_log;
 pub mod memory;
 pub mod network;
+pub mod on_windows;
 pub mod os;
 pub mod path;
 pub mod peripheral;

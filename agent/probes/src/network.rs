@@ -16,6 +16,7 @@ mod imp;
 mod interfaces;
 mod neighbour;
 pub(crate) mod netlink;
+pub mod on_windows;
 mod report;
 mod resolv_conf;
 mod routes;
@@ -98,6 +99,14 @@ pub(crate) struct Gateway {
 impl Picture {
     /// Reads everything once.
     pub(crate) fn read(context: &Context) -> Self {
+        #[cfg(windows)]
+        if context.root.is_system() {
+            let mut picture = on_windows::picture(&crate::on_windows::Live);
+            if context.overrides.resolv_conf.is_some() {
+                picture.resolver = resolver(context);
+            }
+            return picture;
+        }
         let root = &context.root;
         let table = read_routes(root);
         let interfaces = if root.is_system() && !cfg!(target_os = "linux") {

@@ -1,9 +1,10 @@
 //! Batteries and mains: how worn a battery is, whether it is defective, and whether the charger feeds the machine.
 
 mod linux;
+pub mod on_windows;
 pub mod supply;
 
-use crate::{Context, Descriptor, Due, Probe, Sink};
+use crate::{Context, Descriptor, Due, Probe, ProbeError, Sink};
 use firstline_model::{Component, ComponentKind, UnavailableReason, semconv};
 use std::time::Duration;
 
@@ -38,5 +39,13 @@ impl Probe for Power {
         let battery = Component::only(ComponentKind::Battery);
         let reason = UnavailableReason::Unsupported;
         sink.unavailable(&battery, semconv::BATTERY_HEALTH, reason, "not read on this operating system yet");
+    }
+}
+
+/// Reports what another system than Linux told.
+fn report(supplies: Result<Vec<(String, supply::Supply)>, ProbeError>, slow: bool, sink: &mut Sink) {
+    match supplies {
+        Ok(supplies) => linux::report(&supplies, slow, sink),
+        Err(error) => sink.failed(&Component::only(ComponentKind::Battery), semconv::BATTERY_HEALTH, &error),
     }
 }

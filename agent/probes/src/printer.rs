@@ -9,6 +9,7 @@
 pub(crate) mod device;
 mod http;
 mod message;
+pub mod on_windows;
 pub(crate) mod queue;
 pub mod reasons;
 mod report;
@@ -55,7 +56,13 @@ impl Probe for Printer {
     }
 
     fn collect(&mut self, context: &Context, sink: &mut Sink) {
-        match examine(context, &self.known) {
+        self.report(context, &Source::of(context), sink);
+    }
+}
+
+impl Printer {
+    fn report(&mut self, context: &Context, source: &Source, sink: &mut Sink) {
+        match examine(context, source, &self.known) {
             Ok(queues) => {
                 let mut seen = BTreeMap::new();
                 for examined in &queues {
@@ -80,8 +87,16 @@ impl Probe for Printer {
     }
 }
 
+/// Reports what a captured spooler of Windows says.
+pub fn report_spooler(spooler: on_windows::Spooler, context: &Context, sink: &mut Sink) {
+    let source = Source::Spooler { said: std::sync::Arc::new(spooler), live: false };
+    Printer::default().report(context, &source, sink);
+}
+
 fn absent(error: &ProbeError, sink: &mut Sink) {
-    if let Ok(component) = Component::new(ComponentKind::Service, "cups") {
+    if let Ok(component) =
+        Component::new(ComponentKind::Service, if cfg!(windows) { "Spooler" } else { "cups" })
+    {
         sink.failed(&component, "printer", error);
     }
 }
@@ -110,8 +125,11 @@ impl Examined {
     }
 }
 
-fn examine(context: &Context, known: &BTreeMap<String, snmp::Known>) -> Result<Vec<Examined>, ProbeError> {
-    let source = Source::of(context);
+fn examine(
+    context: &Context,
+    source: &Source,
+    known: &BTreeMap<String, snmp::Known>,
+) -> Result<Vec<Examined>, ProbeError> {
     let settings = snmp::Settings::of(context);
     let queues = source.queues()?;
     let next = AtomicUsize::new(0);
@@ -122,7 +140,7 @@ fn examine(context: &Context, known: &BTreeMap<String, snmp::Known>) -> Result<V
             scope.spawn(|| {
                 while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let examined = if begun.elapsed() < BEGIN_LIMIT {
-                        one(&source, settings, queue.clone(), known.get(&queue.name))
+                        one(source, settings, queue.clone(), known.get(&queue.name))
                     } else {
                         let late = || ProbeError::TimedOut("other printers took all the time".to_owned());
                         Examined { queue: queue.clone(), jobs: Err(late()), contact: Err(late()), snmp: None }

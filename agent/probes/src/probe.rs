@@ -41,6 +41,18 @@ pub struct ProbeEntry {
     pub new: fn() -> Box<dyn Probe>,
 }
 
+impl ProbeEntry {
+    /// A fresh probe as it runs on this system.
+    pub fn make(&self) -> Box<dyn Probe> {
+        let probe = (self.new)();
+        #[cfg(windows)]
+        if let Some(half) = crate::on_windows::half(self.name) {
+            return Box::new(crate::on_windows::OnWindows { probe, half });
+        }
+        probe
+    }
+}
+
 /// Paces the expensive part of a probe that runs more often than that part should.
 #[derive(Debug, Clone)]
 pub struct Due {

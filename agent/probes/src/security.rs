@@ -5,11 +5,12 @@
 pub mod antivirus;
 mod encryption;
 pub mod firewall;
+pub mod on_windows;
 pub mod support;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason};
+use firstline_model::{Attributes, Component, ComponentKind};
 use std::time::Duration;
 
 /// The posture, four times an hour.
@@ -28,21 +29,8 @@ impl Probe for Security {
     }
 
     fn collect(&mut self, context: &Context, sink: &mut Sink) {
-        let part = |name: &'static str| {
-            Component::new(ComponentKind::Security, name)
-                .unwrap_or_else(|_| Component::only(ComponentKind::Security))
-        };
         if !context.reads_linux() {
-            for (name, what) in [
-                ("disk_encryption", semconv::SECURITY_DISK_ENCRYPTION),
-                ("firewall", semconv::SECURITY_FIREWALL),
-                ("antivirus", semconv::SECURITY_ANTIVIRUS),
-                ("secure_boot", semconv::SECURITY_SECURE_BOOT),
-            ] {
-                let reason = UnavailableReason::Unsupported;
-                sink.unavailable(&part(name), what, reason, "not read on this operating system yet");
-            }
-            return;
+            return elsewhere(sink);
         }
         let root = &context.root;
         let encrypted = Attributes::none().with(attribute::VOLUME, "/");
@@ -66,6 +54,23 @@ impl Probe for Security {
         let os = Component::only(ComponentKind::Os);
         let ended = support::has_ended(root, context.now);
         yes_or_no(&os, semconv::OS_END_OF_LIFE, Attributes::none(), ended, sink);
+    }
+}
+
+/// The component of one aspect.
+fn part(name: &'static str) -> Component {
+    Component::new(ComponentKind::Security, name).unwrap_or_else(|_| Component::only(ComponentKind::Security))
+}
+
+fn elsewhere(sink: &mut Sink) {
+    for (name, what) in [
+        ("disk_encryption", semconv::SECURITY_DISK_ENCRYPTION),
+        ("firewall", semconv::SECURITY_FIREWALL),
+        ("antivirus", semconv::SECURITY_ANTIVIRUS),
+        ("secure_boot", semconv::SECURITY_SECURE_BOOT),
+    ] {
+        let reason = firstline_model::UnavailableReason::Unsupported;
+        sink.unavailable(&part(name), what, reason, "not read on this operating system yet");
     }
 }
 

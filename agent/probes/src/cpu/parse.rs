@@ -13,6 +13,11 @@ pub struct Ticks([u64; 8]);
 impl Ticks {
     /// The counters at boot.
     pub const ZERO: Self = Self([0; 8]);
+
+    /// Counters of a system that knows three modes.
+    pub const fn of(user: u64, system: u64, idle: u64) -> Self {
+        Self([user, 0, system, idle, 0, 0, 0, 0])
+    }
 }
 
 /// Shares of the time between two readings.

@@ -47,6 +47,8 @@ pub(crate) struct Interface {
     pub(crate) speed_mbps: Option<u64>,
     pub(crate) duplex: Option<String>,
     pub(crate) carrier_changes: Option<u64>,
+    /// What was received and what was sent, where it came together with the rest; else see [`counters`].
+    pub(crate) counted: Option<[Counters; 2]>,
 }
 
 /// Counters of one direction.
@@ -92,6 +94,7 @@ fn interface(root: &Root, name: String) -> Option<Interface> {
         speed_mbps: root.read_number(&at("speed")).filter(|speed| (1..=4_000_000).contains(speed)),
         duplex: root.read_value(&at("duplex")).filter(|duplex| duplex == "full" || duplex == "half"),
         carrier_changes: root.read_number(&at("carrier_changes")),
+        counted: None,
         name,
     })
 }

@@ -54,8 +54,10 @@ fn link(context: &Context, picture: &Picture, interface: &Interface, component: 
     if let Some(changes) = interface.carrier_changes {
         sink.sample(component, semconv::NETWORK_CARRIER_CHANGES, none(), changes as f64);
     }
-    for (direction, prefix) in [("receive", "rx"), ("transmit", "tx")] {
-        let Some(counters) = interfaces::counters(&context.root, &interface.name, prefix) else {
+    for (at, (direction, prefix)) in [("receive", "rx"), ("transmit", "tx")].into_iter().enumerate() {
+        let counted = interface.counted.and_then(|both| both.get(at).copied());
+        let counters = counted.or_else(|| interfaces::counters(&context.root, &interface.name, prefix));
+        let Some(counters) = counters else {
             sink.unavailable(
                 component,
                 semconv::NETWORK_IO,

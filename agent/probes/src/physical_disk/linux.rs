@@ -1,6 +1,7 @@
 //! Drives on Linux: `/sys/block`, the NVMe health log, smartctl, the kernel's log.
 
 use super::health::Health;
+use super::report;
 use super::smartctl::{self, Reading};
 use super::sysfs::{self, Drive};
 use super::{ata, ata_ioctl, names, nvme, nvme_ioctl};
@@ -127,7 +128,7 @@ impl Source {
 fn report_drive(root: &Root, drive: &Drive, begin: Instant, sink: &mut Sink) {
     let component = &drive.component;
     if let Some(size) = drive.size {
-        sink.sample(component, semconv::PHYSICAL_DISK_SIZE, typed(), size);
+        sink.sample(component, semconv::PHYSICAL_DISK_SIZE, report::typed(), size);
     }
     let reading = if begin.elapsed() > ASKING_TIME {
         Err(ProbeError::TimedOut("other drives took too long to answer".to_owned()))
@@ -137,8 +138,8 @@ fn report_drive(root: &Root, drive: &Drive, begin: Instant, sink: &mut Sink) {
     let mut document = drive.document();
     match reading {
         Ok(Reading::Answered(health)) => {
-            report_health(component, drive.rotational, &health, sink);
-            extend(&mut document, &health);
+            report::health(component, drive.rotational, &health, sink);
+            report::extend(&mut document, &health);
         }
         // It is asked again when it is awake; until then what it said last holds.
         Ok(Reading::Asleep) => return,
@@ -245,67 +246,4 @@ fn ask_nvme(name: &str) -> Result<Health, ProbeError> {
         nvme: Some(log),
         ..Health::default()
     })
-}
-
-fn report_health(component: &Component, rotational: bool, health: &Health, sink: &mut Sink) {
-    if let Some(verdict) = health.verdict {
-        let attributes = typed().with(attribute::HW_STATE, verdict.as_str());
-        sink.sample(component, semconv::HW_STATUS, attributes, 1.0);
-    }
-    for (id, raw) in health.counted(health.rotational.unwrap_or(rotational)) {
-        let attributes = Attributes::none().with(attribute::SMART_ATTRIBUTE, id.to_string());
-        sink.sample(component, semconv::PHYSICAL_DISK_SMART, attributes, raw as f64);
-    }
-    if let Some(remaining) = health.endurance_remaining {
-        let attributes = Attributes::none().with(attribute::STATE, "remaining");
-        sink.sample(component, semconv::PHYSICAL_DISK_ENDURANCE, attributes, remaining);
-    }
-    if let Some(celsius) = health.temperature {
-        sink.sample(component, semconv::HW_TEMPERATURE, typed(), celsius);
-    }
-    let Some(log) = &health.nvme else { return };
-    for bit in 0..nvme::WARNING_BITS {
-        let attributes = Attributes::none().with(attribute::BIT, bit.to_string());
-        let set = log.critical_warning >> bit & 1;
-        sink.sample(component, semconv::NVME_CRITICAL_WARNING, attributes, f64::from(set));
-    }
-    let percent = |percent: u8| f64::from(percent) / 100.0;
-    sink.sample(component, semconv::NVME_AVAILABLE_SPARE, Attributes::none(), percent(log.available_spare));
-    let threshold = percent(log.available_spare_threshold);
-    sink.sample(component, semconv::NVME_AVAILABLE_SPARE_THRESHOLD, Attributes::none(), threshold);
-    sink.sample(
-        component,
-        semconv::HW_ERRORS,
-        typed().with(attribute::ERROR_TYPE, "media"),
-        log.media_errors,
-    );
-}
-
-fn extend(document: &mut Vec<(&'static str, Value)>, health: &Health) {
-    let texts = [("model", &health.model), ("serial", &health.serial), ("firmware", &health.firmware)];
-    document.extend(texts.into_iter().filter_map(|(name, text)| Some((name, Value::from(text.clone()?)))));
-    document.extend(health.verdict.map(|verdict| ("verdict", Value::from(verdict.as_str()))));
-    document.extend(health.rotational.map(|rotational| ("rotational", Value::from(rotational))));
-    document.extend(health.power_on_hours.map(|hours| ("power_on_hours", Value::from(hours))));
-    if let Some(log) = &health.nvme {
-        document.push(("percentage_used", Value::from(f64::from(log.percentage_used))));
-        document.push(("power_cycles", Value::from(log.power_cycles)));
-        document.push(("unsafe_shutdowns", Value::from(log.unsafe_shutdowns)));
-    }
-    if !health.attributes.is_empty() {
-        let rows = health.attributes.iter().map(|row| {
-            let values =
-                [("value", row.value as f64), ("raw", row.raw as f64)].map(|(k, v)| (k, Value::from(v)));
-            let mut values = Vec::from(values);
-            if row.failing_now {
-                values.push(("failing_now", Value::from(true)));
-            }
-            (format!("{} {}", row.id, row.name), Value::map(values))
-        });
-        document.push(("attributes", Value::map(rows)));
-    }
-}
-
-fn typed() -> Attributes {
-    Attributes::none().with(attribute::HW_TYPE, "physical_disk")
 }

@@ -20,6 +20,11 @@ pub(super) fn collect(root: &Root, slow: bool, sink: &mut Sink) {
             Some((name, Supply::of(&uevent)))
         })
         .collect();
+    report(&supplies, slow, sink);
+}
+
+/// Reports supplies, however they were read.
+pub(super) fn report(supplies: &[(String, Supply)], slow: bool, sink: &mut Sink) {
     let of_kind = |kind: Kind| supplies.iter().filter(move |(_, supply)| supply.kind() == Some(kind));
     let outside: Vec<bool> = of_kind(Kind::Outside).filter_map(|(_, supply)| supply.online()).collect();
     let on_mains = (!outside.is_empty()).then(|| outside.contains(&true));

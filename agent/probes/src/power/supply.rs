@@ -30,6 +30,11 @@ impl Supply {
         Self { values: values.collect() }
     }
 
+    /// A supply that another system describes, by the names that the kernel would use.
+    pub fn with(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self { values: values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
+    }
+
     /// A text of it; one that only fills the place is none.
     pub fn text(&self, name: &str) -> Option<&str> {
         let text = self.values.get(name)?.as_str();

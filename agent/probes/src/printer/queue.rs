@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(crate) const MAX_QUEUES: usize = 48;
 /// More jobs than this are not listed; the count of a queue comes from the server as well.
 pub(crate) const MAX_JOBS: i32 = 100;
-const MAX_NAME_BYTES: usize = 127;
+pub(crate) const MAX_NAME_BYTES: usize = 127;
 const MAX_REASONS: usize = 16;
 
 /// What is asked of the print server about its queues.

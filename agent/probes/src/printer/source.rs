@@ -5,10 +5,12 @@
 use crate::printer::device::{self, Contact, DeviceUri};
 use crate::printer::http::{self, Connection};
 use crate::printer::message::{self, MAX_REPLY_BYTES};
+use crate::printer::on_windows::Spooler;
 use crate::printer::queue;
 use crate::printer::snmp;
 use crate::{Context, ProbeError, Root};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SERVER_LIMIT: Duration = Duration::from_secs(5);
@@ -29,10 +31,22 @@ pub(crate) enum Source {
     },
     /// A captured machine.
     Captured(Root),
+    /// The spooler of Windows, read already; its printers are asked when `live`.
+    Spooler {
+        /// What it said.
+        said: Arc<Spooler>,
+        /// Whether this is the running system.
+        live: bool,
+    },
 }
 
 impl Source {
     pub(crate) fn of(context: &Context) -> Self {
+        #[cfg(windows)]
+        if context.root.is_system() && context.overrides.cups_server.is_none() {
+            let said = Arc::new(Spooler::read(&crate::on_windows::Live, context.now));
+            return Self::Spooler { said, live: true };
+        }
         if context.root.is_system() {
             Self::Live { server: context.overrides.cups_server }
         } else {
@@ -45,6 +59,7 @@ impl Source {
         let bytes = match self {
             Self::Live { server } => to_server(*server, &message::get_printers(queue::WANTED)?)?,
             Self::Captured(root) => captured(root, "cups-get-printers")?,
+            Self::Spooler { said, .. } => return said.queues(),
         };
         match message::parse(&bytes) {
             Ok(reply) => Ok(queue::queues(&reply)),
@@ -62,6 +77,7 @@ impl Source {
                 to_server(*server, &message::get_jobs(&uri, queue::JOB_WANTED, queue::MAX_JOBS)?)?
             }
             Self::Captured(root) => captured(root, &format!("get-jobs-{}", percent_encoded(queue)))?,
+            Self::Spooler { said, .. } => return said.jobs(queue),
         };
         Ok(queue::jobs(&message::parse(&bytes)?))
     }
@@ -70,7 +86,10 @@ impl Source {
     pub(crate) fn contact(&self, queue: &str, uri: &str) -> Result<Contact, ProbeError> {
         let uri = DeviceUri::parse(uri)?;
         match self {
-            Self::Live { .. } => device::contact(&uri),
+            Self::Live { .. } | Self::Spooler { live: true, .. } => device::contact(&uri),
+            Self::Spooler { live: false, .. } => {
+                Err(ProbeError::Unsupported("nothing is asked on behalf of a captured machine".to_owned()))
+            }
             Self::Captured(root) => {
                 match captured(root, &format!("get-printer-attributes-{}", percent_encoded(queue))) {
                     Ok(bytes) => {
@@ -100,7 +119,10 @@ impl Source {
             return None;
         }
         match self {
-            Self::Live { .. } => Some(snmp::ask(contact.address?, settings?, before)),
+            Self::Spooler { live: false, .. } => None,
+            Self::Live { .. } | Self::Spooler { live: true, .. } => {
+                Some(snmp::ask(contact.address?, settings?, before))
+            }
             Self::Captured(root) => Some(snmp::recorded(root, &percent_encoded(&queue.name))),
         }
     }

@@ -38,7 +38,7 @@ pub fn last_day(os_release_text: &str) -> Option<Timestamp> {
 }
 
 /// The last second of a day written `2026-08-31`.
-fn end_of_day(day: &str) -> Option<Timestamp> {
+pub(super) fn end_of_day(day: &str) -> Option<Timestamp> {
     let mut parts = day.trim().splitn(3, '-');
     let mut part = || parts.next()?.parse::<i64>().ok();
     let begin = Timestamp::from_date(part()?, part()?, part()?)?;

@@ -1,0 +1,73 @@
+//! File systems on Windows: the local drives that have a letter.
+
+use crate::on_windows::{Class, Half, Machine, Row};
+use crate::{Context, ProbeError, Sink};
+use firstline_model::semconv::{self, attribute};
+use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
+
+/// Drive type 3 is a fixed local drive; removable, network and optical ones belong to somebody else or are always full.
+const DRIVES: Class = Class {
+    namespace: "cimv2",
+    name: "Win32_LogicalDisk",
+    properties: &["DeviceID", "DriveType", "FileSystem", "Size", "FreeSpace", "VolumeName", "VolumeDirty"],
+    condition: Some("DriveType = 3"),
+};
+const FIXED: u64 = 3;
+const MAX_DRIVES: usize = 26;
+
+/// Space of each drive.
+#[derive(Debug, Default)]
+pub struct Source;
+
+impl Half for Source {
+    fn collect(&mut self, machine: &dyn Machine, context: &Context, sink: &mut Sink) {
+        // A query is not worth it between two steady looks.
+        if !context.steady {
+            return;
+        }
+        match machine.rows(&DRIVES) {
+            Ok(rows) => {
+                let fixed = rows.iter().filter(|row| row.whole("DriveType") == Some(FIXED));
+                fixed.take(MAX_DRIVES).for_each(|row| drive(row, sink));
+            }
+            Err(error) => {
+                let os = Component::only(ComponentKind::Os);
+                sink.failed(&os, semconv::FILESYSTEM_UTILIZATION, &error);
+            }
+        }
+    }
+}
+
+fn drive(row: &Row, sink: &mut Sink) {
+    let is_letter = |name: &&str| matches!(name.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':']);
+    let Some(letter) = row.text("DeviceID").filter(is_letter).map(str::to_ascii_uppercase) else { return };
+    let Ok(component) = Component::new(ComponentKind::Filesystem, letter.as_str()) else { return };
+    let Some(kind) = row.text("FileSystem").map(str::to_ascii_lowercase) else {
+        // Locked by BitLocker, not formatted, or an empty reader: there is nothing that could be full.
+        let why = "the drive shows no file system (locked, or not formatted)";
+        let what = semconv::FILESYSTEM_UTILIZATION;
+        return sink.unavailable(&component, what, UnavailableReason::NotPresent, why);
+    };
+    let typed = || Attributes::none().with(attribute::FILESYSTEM_TYPE, kind.as_str());
+    match (row.number("Size"), row.number("FreeSpace")) {
+        (Some(size), Some(free)) if size > 0.0 && (0.0..=size).contains(&free) => {
+            let used = size - free;
+            sink.sample(&component, semconv::FILESYSTEM_UTILIZATION, typed(), used / size);
+            for (state, bytes) in [("used", used), ("free", free)] {
+                let attributes = typed().with(attribute::FILESYSTEM_STATE, state);
+                sink.sample(&component, semconv::FILESYSTEM_USAGE, attributes, bytes);
+            }
+            sink.sample(&component, semconv::FILESYSTEM_LIMIT, typed(), size);
+        }
+        (size, free) => {
+            let why =
+                format!("the sizes of the drive contradict each other: {free:?} of {size:?} bytes free");
+            sink.failed(&component, semconv::FILESYSTEM_UTILIZATION, &ProbeError::Malformed(why));
+        }
+    }
+    let mut document = vec![("type", Value::from(kind.as_str()))];
+    document.extend(row.text("VolumeName").map(|label| ("label", Value::from(label))));
+    // Only an administrator is told; Windows checks such a drive at its next start.
+    document.extend(row.truth("VolumeDirty").map(|dirty| ("dirty", Value::from(dirty))));
+    sink.state(&component, "filesystem", Value::map(document));
+}
