@@ -56,6 +56,18 @@ pub enum Program {
     Systemctl,
     /// Rules of the packet filter.
     Nft,
+    /// Values of the kernel of macOS.
+    Sysctl,
+    /// Memory of macOS.
+    VmStat,
+    /// The registry of devices of macOS.
+    Ioreg,
+    /// The inventory of macOS.
+    SystemProfiler,
+    /// Disk encryption of macOS.
+    Fdesetup,
+    /// The application firewall of macOS.
+    Socketfilterfw,
 }
 
 impl Program {
@@ -65,6 +77,12 @@ impl Program {
             Self::Smartctl => "smartctl",
             Self::Systemctl => "systemctl",
             Self::Nft => "nft",
+            Self::Sysctl => "sysctl",
+            Self::VmStat => "vm_stat",
+            Self::Ioreg => "ioreg",
+            Self::SystemProfiler => "system_profiler",
+            Self::Fdesetup => "fdesetup",
+            Self::Socketfilterfw => "socketfilterfw",
         }
     }
 
@@ -74,6 +92,12 @@ impl Program {
             Self::Smartctl => &["/usr/sbin/smartctl", "/usr/bin/smartctl"],
             Self::Systemctl => &["/usr/bin/systemctl", "/bin/systemctl"],
             Self::Nft => &["/usr/sbin/nft", "/sbin/nft"],
+            Self::Sysctl => &["/usr/sbin/sysctl"],
+            Self::VmStat => &["/usr/bin/vm_stat"],
+            Self::Ioreg => &["/usr/sbin/ioreg"],
+            Self::SystemProfiler => &["/usr/sbin/system_profiler"],
+            Self::Fdesetup => &["/usr/bin/fdesetup"],
+            Self::Socketfilterfw => &["/usr/libexec/ApplicationFirewall/socketfilterfw"],
         }
     }
 }

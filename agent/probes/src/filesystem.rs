@@ -10,9 +10,11 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "filesystem/other.rs"]
 mod imp;
+pub mod on_macos;
 pub mod on_windows;
 pub mod parse;
 pub mod select;
+mod space;
 
 use crate::{Context, Descriptor, Probe, Sink};
 use std::time::Duration;

@@ -7,15 +7,14 @@
 
 mod captured;
 pub mod event;
-mod row;
 
 #[cfg(windows)]
 mod live;
 
+pub use crate::row::Row;
 pub use captured::Captured;
 #[cfg(windows)]
 pub(crate) use live::{Live, OnWindows};
-pub use row::Row;
 
 use crate::{Context, ProbeError, Sink};
 use std::time::Duration;

@@ -11,6 +11,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "os/other.rs"]
 mod imp;
+pub mod on_macos;
 pub mod on_windows;
 pub mod parse;
 pub mod services;

@@ -19,6 +19,7 @@ pub mod nvme;
 #[cfg(target_os = "linux")]
 #[path = "physical_disk/linux_nvme.rs"]
 mod nvme_ioctl;
+pub mod on_macos;
 pub mod on_windows;
 mod report;
 pub mod smartctl;

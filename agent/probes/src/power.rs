@@ -1,6 +1,7 @@
 //! Batteries and mains: how worn a battery is, whether it is defective, and whether the charger feeds the machine.
 
 mod linux;
+pub mod on_macos;
 pub mod on_windows;
 pub mod supply;
 

@@ -49,6 +49,10 @@ impl ProbeEntry {
         if let Some(half) = crate::on_windows::half(self.name) {
             return Box::new(crate::on_windows::OnWindows { probe, half });
         }
+        #[cfg(target_os = "macos")]
+        if let Some(half) = crate::on_macos::half(self.name) {
+            return Box::new(crate::on_macos::OnMacos { probe, half });
+        }
         probe
     }
 }

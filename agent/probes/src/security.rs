@@ -5,6 +5,7 @@
 pub mod antivirus;
 mod encryption;
 pub mod firewall;
+pub mod on_macos;
 pub mod on_windows;
 pub mod support;
 

@@ -3,7 +3,8 @@
 
 use firstline_agent_probes::kernel_log::classify;
 use firstline_agent_probes::{
-    cpu, disk_io, filesystem, memory, os, physical_disk, power, pressure, raid, security, sensor, software,
+    cpu, disk_io, filesystem, memory, on_macos, on_windows, os, physical_disk, power, pressure, raid,
+    security, sensor, software,
 };
 use std::fs;
 use std::hint::black_box;
@@ -61,6 +62,11 @@ fn parse_all(bytes: &[u8]) {
     black_box(sensor::hwmon::celsius(&text));
     black_box(security::firewall::turns_away(&text).is_ok());
     black_box((security::antivirus::made_at(&text), security::support::last_day(&text)));
+    black_box(on_windows::event::Event::parse(&text).map(|event| on_windows::event::meaning(&event)).is_ok());
+    black_box(on_macos::plist::parse(&text).is_ok());
+    black_box((os::on_macos::Report::parse(&text), os::on_macos::began(&text)));
+    black_box((memory::on_macos::usage(&text, &text), memory::on_macos::swap(&text)));
+    black_box((security::on_macos::file_vault(&text).is_ok(), security::on_macos::firewall(&text).is_ok()));
     black_box(os::parse::uptime(&text));
     black_box(os::parse::crash_line(&text));
     black_box(os::services::listed(&text).is_ok());

@@ -5,7 +5,7 @@
 //! what was reported, to be judged by a person. [`firstline_agent_probes::on_windows::Captured`] says what a folder holds.
 
 use firstline_agent_probes::on_windows::{self, Captured};
-use firstline_agent_probes::{Context, PROBES, Root, Sink, json, network, printer};
+use firstline_agent_probes::{Context, PROBES, Root, Sink, json, network, on_macos, printer};
 use firstline_model::Timestamp;
 use serde_json::Value;
 use std::fs;
@@ -68,6 +68,36 @@ fn each_half_has_three_situations_and_one_of_them_is_hostile() {
         assert!(situations.len() >= 3, "{probe} has {} situations of Windows", situations.len());
         assert!(situations.iter().any(|folder| folder.ends_with("windows_hostile")), "{probe}");
     }
+}
+
+/// Every probe that has a half for macOS.
+const ON_MACOS: &[&str] = &["memory", "filesystem", "os", "physical_disk", "power", "security", "software"];
+
+#[test]
+fn captured_macs_give_the_expected_observations() {
+    let mut wrong = Vec::new();
+    for probe in ON_MACOS {
+        let found = situations(probe, "macos_");
+        assert!(found.len() >= 3, "{probe} has {} situations of macOS", found.len());
+        assert!(found.iter().any(|folder| folder.ends_with("macos_hostile")), "{probe}");
+        for situation in found {
+            let mut looks = vec![(situation.clone(), BEGIN)];
+            let later = situation.join("later");
+            if later.is_dir() {
+                looks.push((later, BEGIN.plus(Duration::from_secs(60))));
+            }
+            let mut half = on_macos::half(probe).unwrap_or_else(|| panic!("{probe} has no half for macOS"));
+            let mut reported = Vec::new();
+            for (folder, now) in looks {
+                let mut sink = Sink::new(now);
+                let context = Context::new(Root::at(&folder), now);
+                half.collect(&on_macos::Captured::at(&folder), &context, &mut sink);
+                reported = sink.into_parts().0.iter().map(json::observation).collect();
+            }
+            wrong.extend(compare(&situation, &reported));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn situations(probe: &str, system: &str) -> Vec<PathBuf> {

@@ -1,9 +1,8 @@
 //! File systems on Windows: the local drives that have a letter.
 
 use crate::on_windows::{Class, Half, Machine, Row};
-use crate::{Context, ProbeError, Sink};
-use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
+use crate::{Context, Sink};
+use firstline_model::{Component, ComponentKind, UnavailableReason, Value, semconv};
 
 /// Drive type 3 is a fixed local drive; removable, network and optical ones belong to somebody else or are always full.
 const DRIVES: Class = Class {
@@ -48,23 +47,7 @@ fn drive(row: &Row, sink: &mut Sink) {
         let what = semconv::FILESYSTEM_UTILIZATION;
         return sink.unavailable(&component, what, UnavailableReason::NotPresent, why);
     };
-    let typed = || Attributes::none().with(attribute::FILESYSTEM_TYPE, kind.as_str());
-    match (row.number("Size"), row.number("FreeSpace")) {
-        (Some(size), Some(free)) if size > 0.0 && (0.0..=size).contains(&free) => {
-            let used = size - free;
-            sink.sample(&component, semconv::FILESYSTEM_UTILIZATION, typed(), used / size);
-            for (state, bytes) in [("used", used), ("free", free)] {
-                let attributes = typed().with(attribute::FILESYSTEM_STATE, state);
-                sink.sample(&component, semconv::FILESYSTEM_USAGE, attributes, bytes);
-            }
-            sink.sample(&component, semconv::FILESYSTEM_LIMIT, typed(), size);
-        }
-        (size, free) => {
-            let why =
-                format!("the sizes of the drive contradict each other: {free:?} of {size:?} bytes free");
-            sink.failed(&component, semconv::FILESYSTEM_UTILIZATION, &ProbeError::Malformed(why));
-        }
-    }
+    super::space::report(&component, &kind, row.number("Size"), row.number("FreeSpace"), sink);
     let mut document = vec![("type", Value::from(kind.as_str()))];
     document.extend(row.text("VolumeName").map(|label| ("label", Value::from(label))));
     // Only an administrator is told; Windows checks such a drive at its next start.

@@ -185,9 +185,10 @@ fn win_error(what: &str, error: &Error) -> ProbeError {
 }
 
 fn wmi_error(class: &str, error: &WMIError) -> ProbeError {
-    match error {
-        WMIError::HResultError { hres } => win_error(class, &Error::from(HRESULT(*hres))),
-        other => ProbeError::Malformed(format!("{class}: {other}")),
+    if let WMIError::HResultError { hres } = error {
+        win_error(class, &Error::from(HRESULT(*hres)))
+    } else {
+        ProbeError::Malformed(format!("{class}: {error}"))
     }
 }
 

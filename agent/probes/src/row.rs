@@ -1,4 +1,5 @@
-//! One object of WMI: properties by name. Providers put numbers of 64 bits into texts and leave out what they do not know.
+//! One object as WMI and `system_profiler` describe things: properties by name. Those who fill them in put numbers of 64
+//! bits into texts and leave out what they do not know.
 
 use firstline_model::Timestamp;
 use serde_json::{Map, Value};
@@ -27,23 +28,25 @@ impl Row {
 
     /// A number that is finite.
     pub fn number(&self, name: &str) -> Option<f64> {
-        match self.0.get(name)? {
-            Value::Number(number) => number.as_f64().filter(|number| number.is_finite()),
-            other => text(other)?.parse().ok().filter(|number: &f64| number.is_finite()),
-        }
+        let value = self.0.get(name)?;
+        let number = value.as_f64().or_else(|| text(value)?.parse().ok());
+        number.filter(|number| number.is_finite())
     }
 
     /// A whole number that is not negative.
     pub fn whole(&self, name: &str) -> Option<u64> {
-        match self.0.get(name)? {
-            Value::Number(number) => number.as_u64(),
-            other => text(other)?.parse().ok(),
-        }
+        let value = self.0.get(name)?;
+        value.as_u64().or_else(|| text(value)?.parse().ok())
     }
 
     /// Yes or no.
     pub fn truth(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.as_bool()
+    }
+
+    /// An object inside of this one.
+    pub fn inner(&self, name: &str) -> Option<Self> {
+        Self::new(self.0.get(name)?.clone())
     }
 
     /// The texts of a list; a single text counts as one.
