@@ -114,13 +114,14 @@ fn situations(probe: &str, system: &str) -> Vec<PathBuf> {
 fn compare(situation: &Path, reported: &[Value]) -> Option<String> {
     let file = situation.join("expected.json");
     if std::env::var_os("FIRSTLINE_ACCEPT").is_some() {
-        fs::write(&file, lines(reported)).unwrap();
+        fs::write(&file, lines(reported)).expect("the file can be written");
         return None;
     }
     let expected: Vec<Value> =
-        serde_json::from_str(&fs::read_to_string(&file).unwrap_or_else(|_| "[]".to_owned())).unwrap();
+        serde_json::from_str(&fs::read_to_string(&file).unwrap_or_else(|_| "[]".to_owned()))
+            .expect("the file is a list");
     // Both sides go through the same reading of numbers, whose last digit is not exact.
-    let reported: Vec<Value> = serde_json::from_str(&lines(reported)).unwrap();
+    let reported: Vec<Value> = serde_json::from_str(&lines(reported)).expect("what was written is read");
     (expected != reported).then(|| {
         format!("{}:\nexpected {}reported {}", situation.display(), lines(&expected), lines(&reported))
     })
