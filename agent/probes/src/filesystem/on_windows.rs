@@ -26,8 +26,17 @@ impl Half for Source {
         }
         match machine.rows(&DRIVES) {
             Ok(rows) => {
-                let fixed = rows.iter().filter(|row| row.whole("DriveType") == Some(FIXED));
-                fixed.take(MAX_DRIVES).for_each(|row| drive(row, sink));
+                let fixed: Vec<&Row> = rows
+                    .iter()
+                    .filter(|row| row.whole("DriveType") == Some(FIXED))
+                    .take(MAX_DRIVES)
+                    .collect();
+                if fixed.is_empty() {
+                    let (os, why) = (Component::only(ComponentKind::Os), "Windows lists no fixed drive");
+                    let what = semconv::FILESYSTEM_UTILIZATION;
+                    sink.unavailable(&os, what, UnavailableReason::NotPresent, why);
+                }
+                fixed.into_iter().for_each(|row| drive(row, sink));
             }
             Err(error) => {
                 let os = Component::only(ComponentKind::Os);

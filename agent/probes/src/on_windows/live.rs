@@ -170,8 +170,10 @@ fn open(key: &str) -> Result<Key, ProbeError> {
 }
 
 fn win_error(what: &str, error: &Error) -> ProbeError {
-    let text = format!("{what}: {}", error.message());
-    match error.code().0.cast_unsigned() {
+    let code = error.code().0.cast_unsigned();
+    // Codes of WMI have no message.
+    let text = format!("{what}: {} (0x{code:08X})", error.message().trim());
+    match code {
         // No such file, path, channel; WMI: no such namespace, class, object.
         0x8007_0002 | 0x8007_0003 | 0x8007_3a9f | 0x8004_100e | 0x8004_1010 | 0x8004_1002 => {
             ProbeError::NotPresent(text)

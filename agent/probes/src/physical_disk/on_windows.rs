@@ -96,6 +96,9 @@ impl Half for Source {
 impl Source {
     fn health(&mut self, machine: &dyn Machine, sink: &mut Sink) -> Result<(), ProbeError> {
         let disks = machine.rows(&DISKS)?;
+        if disks.is_empty() {
+            return Err(ProbeError::NotPresent("the storage service lists no drive".to_owned()));
+        }
         let counters = machine.rows(&COUNTERS);
         let predictions = Predictions::read(machine);
         self.drives.clear();
