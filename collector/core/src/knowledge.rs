@@ -207,8 +207,11 @@ pub enum Reference {
     },
     /// What is usual for this component: the median of the samples before.
     Usual {
-        /// So many times the median.
+        /// So many times the median, and ...
         times: f64,
+        /// ... at least so many usual deviations from it (the median of the distances from the median, scaled so that it is
+        /// the standard deviation where values are distributed normally). What varies much by itself is no news.
+        spreads: f64,
         /// Of so many samples; at least half of them must be known.
         of: u32,
     },

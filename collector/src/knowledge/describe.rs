@@ -70,7 +70,10 @@ fn reference(to: &Reference) -> String {
         Reference::Reached { level, within, over } => {
             format!("{level} within {} at the rate of the last {}", duration(*within), duration(*over))
         }
-        Reference::Usual { times, of } => format!("{times} times the median of the {of} samples before"),
+        Reference::Usual { times, spreads, of } => {
+            let far = if *spreads > 0.0 { format!(" and {spreads} usual deviations") } else { String::new() };
+            format!("{times} times the median of the {of} samples before{far}")
+        }
         Reference::ShareOf { whole, level, within, at_least } => format!(
             "{level} of what {} grows within {} (by at least {at_least})",
             series(whole),

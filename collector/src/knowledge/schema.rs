@@ -123,6 +123,10 @@ const SECTIONS: &[Section] = &[
             ("where", "with these attributes"),
             ("plus", "added to it"),
             ("times", "so many times the median"),
+            (
+                "spreads",
+                "and so many usual deviations from the median, so that what varies much by itself is no fault (1.4826 times the median absolute deviation)",
+            ),
             ("median_of", "of so many samples before: what is usual for this component"),
             ("reaches", "a level that it will reach"),
             ("within", "in this time"),

@@ -23,7 +23,15 @@ pub(super) fn evaluate(
                 let newest = matching(moment, other).max_by_key(|(_, sample)| sample.observed_at);
                 newest.filter(|(_, other)| !other.is_unreadable()).map(|(_, other)| other.value + plus)
             }
-            Reference::Usual { times, of } => usual(sample, *of).map(|usual| usual * times),
+            Reference::Usual { times, spreads, of } => usual(sample, *of).map(|usual| {
+                let far = spreads * usual.spread;
+                match compare {
+                    Compare::Below | Compare::AtMost => (usual.median * times).min(usual.median - far),
+                    Compare::Above | Compare::AtLeast | Compare::Equals => {
+                        (usual.median * times).max(usual.median + far)
+                    }
+                }
+            }),
             Reference::Reached { level, within, over } => {
                 return forecast(key, sample, compare, *level, *within, *over);
             }
@@ -112,16 +120,32 @@ fn slope(sample: &LatestSample, over: Duration) -> Option<f64> {
     Some(if behind * median > 0.0 && behind.abs() * 2.0 >= median.abs() { median } else { 0.0 })
 }
 
-/// The median of the values before the newest; `None` while fewer than half of them are known.
-fn usual(sample: &LatestSample, of: u32) -> Option<f64> {
+/// What the values before the newest one usually are.
+struct Usually {
+    median: f64,
+    spread: f64,
+}
+
+/// A median absolute deviation times this is the standard deviation of what is distributed normally.
+const NORMAL: f64 = 1.4826;
+
+/// `None` when fewer than half of the values that are asked for are known.
+fn usual(sample: &LatestSample, of: u32) -> Option<Usually> {
     let of = usize::try_from(of).unwrap_or(usize::MAX);
     let mut known: Vec<f64> = sample.history().before.iter().copied().take(of).collect();
-    if known.len() * 2 < of || known.is_empty() {
+    if known.len() * 2 < of {
         return None;
     }
-    known.sort_by(f64::total_cmp);
-    let middle = known.len() / 2;
-    Some(if known.len() % 2 == 1 { known[middle] } else { (known[middle - 1] + known[middle]) / 2.0 })
+    let median = median(&mut known)?;
+    known.iter_mut().for_each(|value| *value = (*value - median).abs());
+    Some(Usually { median, spread: NORMAL * self::median(&mut known)? })
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { upper } else { (values[middle - 1] + upper) / 2.0 })
 }
 
 /// What share of one counter's growth another one is.

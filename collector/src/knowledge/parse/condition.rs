@@ -52,7 +52,7 @@ const SUBJECT_KEYS: &[&str] = &["metric", "event", "state", "key", "where"];
 pub(super) const SHARE_KEYS: &[&str] = &["metric", "where", "at_least"];
 /// The keys of what stands in the place of a number that is compared with.
 pub(super) const MOVING_KEYS: &[&str] =
-    &["metric", "where", "plus", "times", "median_of", "reaches", "within", "over"];
+    &["metric", "where", "plus", "times", "spreads", "median_of", "reaches", "within", "over"];
 /// The keys of what stands in the place of a text.
 pub(super) const MATCH_KEYS: &[&str] = &["not", "starts_with"];
 
@@ -256,7 +256,12 @@ impl Reader {
     ) -> Option<Condition> {
         inner.only("a moving level", MOVING_KEYS, problems);
         if let Some(item) = inner.get("reaches") {
-            refuse(inner, &["metric", "where", "plus", "times", "median_of"], "`reaches`", problems);
+            refuse(
+                inner,
+                &["metric", "where", "plus", "times", "spreads", "median_of"],
+                "`reaches`",
+                problems,
+            );
             let level = item.number("reaches", problems)?;
             let within = within(inner, "reaches", &item.place, problems)?;
             let Some(over) = inner.get("over") else {
@@ -283,10 +288,16 @@ impl Reader {
                     problems.add(&item.place, format!("`median_of` is {of}"), "at most 60 samples are kept");
                     return None;
                 }
-                Reference::Usual { times, of }
+                let spreads =
+                    inner.get("spreads").map_or(Some(0.0), |item| item.number("spreads", problems))?;
+                if spreads < 0.0 {
+                    problems.add(&item.place, "`spreads` is negative", "it is a distance: `spreads = 3`");
+                    return None;
+                }
+                Reference::Usual { times, spreads, of }
             }
             None => {
-                refuse(inner, &["times"], "another metric", problems);
+                refuse(inner, &["times", "spreads"], "another metric", problems);
                 let plus = inner.get("plus").map_or(Some(0.0), |item| item.number("plus", problems))?;
                 Reference::Other { series: self.named_series(inner, problems)?, plus }
             }

@@ -27,7 +27,7 @@ fn a_value_is_judged_by_the_limit_of_its_own_component_and_never_without_one() {
 
 #[test]
 fn what_is_usual_is_the_median_of_the_samples_before() {
-    let usual = || Reference::Usual { times: 2.0, of: 5 };
+    let usual = || Reference::Usual { times: 2.0, spreads: 0.0, of: 5 };
     let values = |values: &[f64]| {
         let numbered = values.iter().enumerate();
         numbered.map(|(n, value)| at(i64::try_from(n).unwrap() * 60, "boot", *value)).collect::<Vec<_>>()
@@ -41,6 +41,34 @@ fn what_is_usual_is_the_median_of_the_samples_before() {
     assert_eq!(bench_of(&[30.0, 31.0, 29.0, 300.0, 62.0]), 1, "one outlier does not change what is usual");
     assert_eq!(bench_of(&[30.0, 31.0, 29.0, 59.0]), 0, "59 is less than twice 30");
     assert_eq!(bench_of(&[30.0, 300.0]), 0, "two samples tell nothing about what is usual");
+}
+
+#[test]
+fn what_varies_much_by_itself_has_to_be_further_off_to_be_unusual() {
+    let fired = |compare: Compare, seen: &[f64]| {
+        let to = Reference::Usual { times: 1.0, spreads: 3.0, of: 6 };
+        let when = Condition::Relative { series: series("boot", &[]), compare, to };
+        let level = level(Severity::Warning, when, 0, None, 0);
+        let mut bench = Bench::new([entry("t.rule", ComponentKind::Sensor, vec![level])]);
+        for (n, value) in seen.iter().enumerate() {
+            bench.play(&[at(i64::try_from(n).unwrap() * 60, "boot", *value)]);
+        }
+        bench
+            .story()
+            .last()
+            .is_some_and(|line| line.contains("fired"))
+            .then(|| bench.seen.last().unwrap().threshold)
+    };
+    // Median 35, distances 15 15 5 5 15 25: three times 1.4826 * 15 more is 101.7.
+    let wide = [20.0, 50.0, 30.0, 40.0, 20.0, 60.0];
+    let with = |seen: &[f64], last: f64| [seen, &[last]].concat();
+    assert_eq!(fired(Compare::Above, &with(&wide, 101.0)), None);
+    let level = fired(Compare::Above, &with(&wide, 102.0)).flatten().unwrap();
+    assert!((level - (35.0 + 3.0 * 1.4826 * 15.0)).abs() < 1e-9, "{level}");
+    let narrow = [34.0, 36.0, 35.0, 35.0, 34.0, 36.0];
+    assert!(fired(Compare::Above, &with(&narrow, 40.0)).is_some());
+    assert!(fired(Compare::Below, &with(&narrow, 30.0)).is_some());
+    assert_eq!(fired(Compare::Below, &with(&wide, 0.0)), None);
 }
 
 #[test]
