@@ -16,6 +16,7 @@ mod identity;
 mod maintenance;
 mod operation;
 mod outages;
+mod overhead;
 mod overload;
 mod peers;
 mod renewal;

@@ -13,21 +13,22 @@ mod end;
 mod end;
 
 use crate::{ProbeError, Root};
-use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::ThreadId;
 use std::time::Duration;
+
+/// More programs than one run of each probe starts.
+const MOST_REMEMBERED: usize = 1024;
 
 /// Processor time of all programs that were started and have ended, in microseconds.
 static SPENT: AtomicU64 = AtomicU64::new(0);
 
-thread_local! {
-    /// The same of those that this thread started, since it was asked last.
-    static SPENT_HERE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
+/// The same by the thread that started them, until it asks.
+static SPENT_HERE: Mutex<Vec<(ThreadId, Duration)>> = Mutex::new(Vec::new());
 
 /// Processor time of all programs that were started and have ended.
 pub fn spent() -> Duration {
@@ -36,14 +37,22 @@ pub fn spent() -> Duration {
 
 /// Processor time of the programs that this thread started since the last call.
 pub(crate) fn take_spent_here() -> Duration {
-    SPENT_HERE.take()
+    let mut all = SPENT_HERE.lock().unwrap_or_else(PoisonError::into_inner);
+    let here = std::thread::current().id();
+    let spent = all.iter().filter(|(thread, _)| *thread == here).map(|(_, spent)| *spent).sum();
+    all.retain(|(thread, _)| *thread != here);
+    spent
 }
 
 /// Collects the exit status, and notes the time.
 fn reap(child: Child) -> std::io::Result<std::process::ExitStatus> {
     let (status, spent) = end::wait(child)?;
     SPENT.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(0), Ordering::Relaxed);
-    SPENT_HERE.set(SPENT_HERE.get() + spent);
+    let mut all = SPENT_HERE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whoever never asks is not remembered for ever.
+    if all.len() < MOST_REMEMBERED {
+        all.push((std::thread::current().id(), spent));
+    }
     Ok(status)
 }
 
