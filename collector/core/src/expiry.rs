@@ -48,7 +48,7 @@ pub fn judge(
     let mut state = DeviceState::default();
     for ticket in open {
         if let Some(finding) = remembered(&entry, ticket) {
-            state.findings.insert((rule.clone(), finding.component.clone()), finding);
+            state.findings.insert((rule.clone(), finding.component.clone()), Box::new(finding));
         }
     }
     let tickets = open.iter().map(|ticket| Ticket { device: Some(device.clone()), ..ticket.clone() });

@@ -2,6 +2,7 @@
 
 mod series;
 
+pub(crate) use series::shared_attributes;
 pub use series::{History, SeriesMap};
 
 use crate::quiet::Cause;
@@ -238,7 +239,7 @@ pub struct DeviceState {
     /// The newest document by component and name.
     pub states: BTreeMap<(Component, String), LatestState>,
     /// Findings by rule and component.
-    pub findings: BTreeMap<(RuleCode, Component), Finding>,
+    pub findings: BTreeMap<(RuleCode, Component), Box<Finding>>,
     /// Whether it is there.
     pub presence: Option<Presence>,
     /// When its presence last changed.
@@ -286,8 +287,8 @@ impl DeviceState {
         after
             .findings
             .iter()
-            .filter(|(key, finding)| self.findings.get(key) != Some(*finding))
-            .map(|(_, f)| f)
+            .filter(|(key, finding)| self.findings.get(*key) != Some(*finding))
+            .map(|(_, f)| f.as_ref())
             .collect()
     }
 }

@@ -36,6 +36,7 @@ use attribute::{Family, attributes_of};
 use firstline_model::{Component, ComponentKind, DeviceId, Presence, RuleCode, TicketId, Timestamp, Value};
 use lan::Lan;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a finding waits for others like it: two rounds of the probes that watch the network.
@@ -48,6 +49,9 @@ const GRACE: Duration = Duration::from_secs(60);
 const STRAGGLERS: Duration = Duration::from_secs(3600);
 /// ... which has this long to clear before it counts as a fault of its own.
 const OLD_NEWS: Duration = Duration::from_secs(600);
+
+/// Who has not said anything of a part for so long does not use it now: the longest heartbeat, and an hour.
+const USES: Duration = Duration::from_secs(7 * 3600);
 
 /// A device's place in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,6 +156,18 @@ struct Member {
     portable: bool,
     /// The private network that it is in.
     lan: Option<Lan>,
+    /// The parts that it uses, and when it did last.
+    parts: Vec<Used>,
+}
+
+/// A part that a device uses and others may use too.
+#[derive(Debug, Clone)]
+struct Used {
+    component: Component,
+    attribute: Attribute,
+    /// Within which private network, where that matters.
+    within: Option<Arc<str>>,
+    at: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -214,6 +230,7 @@ impl Fleet {
             silent: None,
             portable: false,
             lan: None,
+            parts: Vec::new(),
         });
         place
     }
@@ -258,12 +275,22 @@ impl Fleet {
         if component.kind == ComponentKind::Battery {
             self.members[place.0].portable = true;
         }
-        let member = &mut self.members[place.0];
-        if let Some(part) = Attribute::part(component, member.lan.as_ref())
-            && member.attributes.insert(part.clone())
-        {
-            self.having.entry(part).or_default().insert(place);
+        if !AttributeKind::SHARED_PARTS.contains(&component.kind) {
+            return;
         }
+        let member = &mut self.members[place.0];
+        let within = Lan::around(member.lan.as_ref(), component);
+        let known =
+            member.parts.iter_mut().find(|part| part.component == *component && part.within == within);
+        if let Some(known) = known {
+            known.at = member.heard;
+            return;
+        }
+        let Some(attribute) = Attribute::part(component, member.lan.as_ref()) else { return };
+        let (component, at) = (component.clone(), member.heard);
+        member.parts.push(Used { component, attribute: attribute.clone(), within, at });
+        member.attributes.insert(attribute.clone());
+        self.having.entry(attribute).or_default().insert(place);
     }
 
     /// A device was taken out of service: it is neither failing nor healthy, and nothing waits for it.

@@ -51,7 +51,7 @@ impl Incoming {
 pub(crate) struct Draft {
     pub plan: DevicePlan,
     latest: BTreeMap<(Component, String, Attributes), LatestValue>,
-    findings_before: BTreeMap<(RuleCode, Component), Finding>,
+    findings_before: BTreeMap<(RuleCode, Component), Box<Finding>>,
     news: News,
     state_changed: bool,
     /// What the device said last of whether it is there.
@@ -296,7 +296,7 @@ impl Live {
         }
         for (key, finding) in &self.known.state.findings {
             if draft.findings_before.get(key) != Some(finding) {
-                draft.plan.findings.push(finding.clone());
+                draft.plan.findings.push(finding.as_ref().clone());
             }
         }
         draft.plan.latest = draft.latest.into_values().collect();

@@ -259,3 +259,54 @@ fn a_failing_nvme_drive_is_one_ticket_as_severe_as_the_worst_that_it_says() {
     let raised = lines.iter().any(|line| line["transition"] == "updated" && line["severity"] == "critical");
     assert!(raised, "a drive that fails now is no warning: {lines:#?}");
 }
+
+#[test]
+fn a_device_that_no_name_server_answers_has_one_ticket_however_many_they_are() {
+    let mut trace = Trace::default();
+    for at in (0..1800).step_by(30) {
+        let (rcode, took) = if at >= 600 { ("timeout", 4.5) } else { ("noerror", 0.02) };
+        for (n, server) in ["10.1.0.53", "10.1.0.54", "10.1.0.55"].into_iter().enumerate() {
+            let line = json!({"metric": "endpoint.dns.lookup.duration", "component": format!("dns_server/{server}"),
+                "attrs": {"server": server, "rcode": rcode}, "value": took});
+            trace.line(at + n as i64, "pc-1", line);
+        }
+    }
+    let lines = trace.play();
+    let opened = with(&lines, "transition", "opened");
+    assert_eq!(opened.len(), 1, "{lines:#?}");
+    let hidden = with(&lines, "suppressed", "hidden by net.dns");
+    assert_eq!(hidden.len(), 2, "{lines:#?}");
+}
+
+#[test]
+fn a_dead_vpn_gateway_is_one_problem_although_most_laptops_that_know_it_are_in_the_office() {
+    let mut trace = Trace::default();
+    for number in 0..60 {
+        let device = format!("lt-{number}");
+        trace.facts(&device, json!({"site": "oslo", "device_class": "laptop"}));
+        let state = |trace: &mut Trace, at: i64, word: &str| {
+            let line = json!({"metric": "endpoint.vpn.state", "component": "vpn/north",
+                "attrs": {"name": "north", "state": word}, "value": 1});
+            trace.line(at, &device, line);
+        };
+        let morning = 12 * 3600;
+        // Everybody used it yesterday, eight do today.
+        for at in (0..1800).step_by(300) {
+            state(&mut trace, at + number % 30, "up");
+        }
+        for at in (1800..morning + 3600).step_by(600) {
+            trace.sample(at + number % 30, &device, "cpu/0", "system.cpu.utilization", 0.1);
+        }
+        if number < 8 {
+            for at in (morning..morning + 1800).step_by(30) {
+                let word = if at >= morning + 600 { "failed" } else { "up" };
+                state(&mut trace, at + number % 30, word);
+            }
+        }
+    }
+    let lines = trace.play();
+    let opened = with(&lines, "transition", "opened");
+    let problems: Vec<_> = opened.iter().filter(|line| line["kind"] == "problem").collect();
+    assert_eq!(problems.len(), 1, "{opened:#?}");
+    assert_eq!((&problems[0]["rule"], &problems[0]["component"]), (&json!("net.vpn"), &json!("vpn/north")));
+}

@@ -48,6 +48,11 @@ impl Attributes {
         self.0.is_none()
     }
 
+    /// Whether a copy of it is held somewhere else.
+    pub fn has_copies(&self) -> bool {
+        self.0.as_ref().is_some_and(|pairs| Arc::strong_count(pairs) > 1)
+    }
+
     fn pairs(&self) -> &[Pair] {
         self.0.as_deref().unwrap_or_default()
     }

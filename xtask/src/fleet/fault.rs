@@ -63,6 +63,8 @@ pub(super) struct Fault {
     /// Further rules that may rightly speak of the same fault.
     pub also: &'static [&'static str],
     pub component: String,
+    /// What else a ticket may name.
+    pub others: Vec<String>,
     /// The catalogue's hold time, counted from when the condition shows first.
     pub hold: u32,
     /// Seconds from the beginning until the condition shows.
@@ -92,6 +94,7 @@ impl Fault {
             rules: &[],
             also: &[],
             component,
+            others: Vec::new(),
             hold: 0,
             onset: 0,
             every,

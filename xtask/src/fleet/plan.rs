@@ -259,7 +259,7 @@ impl Planner<'_> {
             fault: format!("f{:04}", self.truths.len() + 1),
             kind: fault.kind.to_owned(),
             devices: vec![self.office.devices[place].id.clone()],
-            components: vec![fault.component],
+            components: std::iter::once(fault.component).chain(fault.others).collect(),
             start: at,
             end: to,
             due,

@@ -57,8 +57,11 @@ impl Desk<'_> {
     fn is_effect(&self, other: &Ticket, ticket: &Ticket, entry: &KnowledgeEntry) -> bool {
         let context = self.context;
         let (Some(rule), Some(component)) = (&other.rule, &other.component) else { return false };
-        let fires =
-            context.state.findings.get(&(rule.clone(), component.clone())).is_some_and(Finding::fires);
+        let fires = context
+            .state
+            .findings
+            .get(&(rule.clone(), component.clone()))
+            .is_some_and(|finding| finding.fires());
         let effect = context.knowledge.entry_for(rule, context.device);
         let depends = effect.is_some_and(|effect| {
             effect.detection.depends_on.iter().any(|cause| {

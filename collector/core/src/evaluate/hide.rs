@@ -72,9 +72,24 @@ impl Judge<'_> {
         finding: &Finding,
         at: Timestamp,
     ) -> Option<Held> {
+        if self.is_told_already(entry, state, finding) {
+            return Some(Held { reason: Finding::hidden_text(&entry.code), until: None });
+        }
         if let Some(reason) = hidden_by(self.knowledge, self.device, entry, state, finding, at) {
             return Some(Held { reason, until: None });
         }
         self.knowledge.quiet.holds_back(self.device, entry, state, finding, at)
+    }
+
+    /// Whether the same is said of another component already, by a rule that asks for every component of its kind: that no
+    /// name server answers is one fault, however many there are.
+    fn is_told_already(&self, entry: &KnowledgeEntry, state: &DeviceState, finding: &Finding) -> bool {
+        self.knowledge.index().asks_all_components(&entry.code)
+            && state.findings.values().any(|other| {
+                other.rule == entry.code
+                    && other.component != finding.component
+                    && other.fires()
+                    && other.suppressed.is_none()
+            })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Sizes are bounded, because a broken or hostile device may report any number of series.
 
-use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey};
+use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey, shared_attributes};
 use crate::knowledge::{KnowledgeIndex, MetricUse};
 use crate::quiet::{Cause, settle};
 use firstline_model::{Attributes, Component, Presence, Timestamp, Value, semconv};
@@ -77,12 +77,13 @@ pub(crate) fn sample(
     }
     let powered = state.powered(at);
     let quiet = state.quiet_until.is_some_and(|until| at < until);
-    let key = series_key(component, metric, attributes, |name| !semconv::STATE_ATTRIBUTES.contains(&name));
+    let names_it = |name: &str| !semconv::STATE_ATTRIBUTES.contains(&name);
     let full = state.samples.len() >= MAX_SERIES;
-    let Some(known) = state.samples.get_mut(&key) else {
+    let Some(known) = state.samples.selected_mut(component, metric, attributes, names_it) else {
         if full {
             return false;
         }
+        let key = series_key(component, metric, attributes, names_it);
         let rhythm = Rhythm { powered_at: powered, spacing: Duration::ZERO, unbroken_since: powered };
         state.samples.insert(key, LatestSample::new(at, value, attributes.clone(), rhythm));
         expect(state, used, at);
@@ -120,7 +121,7 @@ pub(crate) fn sample(
     known.observed_at = at;
     known.value = value;
     if differs {
-        known.attributes = attributes.clone();
+        known.attributes = shared_attributes(attributes);
     }
     if known.history().unavailable.is_some() {
         known.history_mut().unavailable = None;

@@ -72,8 +72,10 @@ impl Judge<'_> {
         }
         let first = self.out.len();
         for rule in rules {
-            for concerned in [vec![component.clone()], self.siblings(state, rule, component)].concat() {
-                let key = (rule.clone(), concerned);
+            let own = (rule.clone(), component.clone());
+            while self.settle_one(state, &own, at, Until::Before) {}
+            for sibling in self.siblings(state, rule, component) {
+                let key = (rule.clone(), sibling);
                 while self.settle_one(state, &key, at, Until::Before) {}
             }
         }
@@ -196,7 +198,7 @@ impl Judge<'_> {
         }
         let mut finding = match known {
             Some(known) => known.clone(),
-            None => new_finding(entry, component, at),
+            None => Box::new(new_finding(entry, component, at)),
         };
         let at = at.max(last_change(state, &finding));
         let powered = state.powered(at);

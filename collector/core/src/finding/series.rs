@@ -53,15 +53,32 @@ impl SeriesMap {
         self.place(key).ok().map(|at| &mut self.0[at].1)
     }
 
+    /// The newest sample of a series whose attributes are those of `attributes` that `keep` keeps, to change it.
+    pub(crate) fn selected_mut(
+        &mut self,
+        component: &Component,
+        metric: &str,
+        attributes: &Attributes,
+        keep: impl Fn(&str) -> bool,
+    ) -> Option<&mut LatestSample> {
+        let (from, to) = self.range_of(component, metric);
+        let is_it =
+            |key: &SeriesKey| key.attributes.iter().eq(attributes.iter().filter(|(name, _)| keep(name)));
+        let at = (from..to).find(|at| is_it(&self.0[*at].0))?;
+        Some(&mut self.0[at].1)
+    }
+
     /// Remembers a sample as the newest of its series.
     pub fn insert(&mut self, key: SeriesKey, mut sample: LatestSample) {
         match self.place(&key) {
             Ok(at) => self.0[at].1 = sample,
             Err(at) => {
                 let key = shared_key(key);
-                if sample.attributes == key.attributes {
-                    sample.attributes = key.attributes.clone();
-                }
+                sample.attributes = if sample.attributes == key.attributes {
+                    key.attributes.clone()
+                } else {
+                    shared_attributes(&sample.attributes)
+                };
                 if self.0.len() == self.0.capacity() {
                     self.0.reserve_exact(ROOM);
                 }
@@ -143,7 +160,11 @@ impl History {
         }
         self.before.truncate(most.saturating_sub(1));
         self.before.insert(0, value);
-        // States that were none leave no trace.
+        // Most are the same as those before, and states that were none leave no trace.
+        let states = match self.before_states.first() {
+            Some(known) if *known == states => known.clone(),
+            Some(_) | None => shared_attributes(&states),
+        };
         if !states.is_empty() || !self.before_states.is_empty() {
             self.before_states.insert(0, states);
             self.before_states.truncate(most);
@@ -156,33 +177,59 @@ impl History {
 
 /// What is equal on many devices is kept once. What nobody has any more goes when the set has doubled.
 struct Once<T> {
-    known: BTreeSet<Arc<T>>,
+    known: BTreeSet<T>,
     sweep_at: usize,
 }
 
-impl<T: Ord> Once<T> {
+/// What can be shared, and knows whether it is.
+trait Shared: Ord + Clone {
+    fn is_shared(&self) -> bool;
+}
+
+impl<T: Ord> Shared for Arc<T> {
+    fn is_shared(&self) -> bool {
+        Self::strong_count(self) > 1
+    }
+}
+
+impl Shared for Attributes {
+    fn is_shared(&self) -> bool {
+        self.has_copies()
+    }
+}
+
+impl<T: Shared> Once<T> {
     const fn new() -> Self {
         Self { known: BTreeSet::new(), sweep_at: 1024 }
     }
 
-    fn share(&mut self, one: T) -> Arc<T> {
+    fn share(&mut self, one: T) -> T {
         if let Some(known) = self.known.get(&one) {
-            return Arc::clone(known);
+            return known.clone();
         }
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|one| Arc::strong_count(one) > 1);
+            self.known.retain(Shared::is_shared);
             self.sweep_at = (self.known.len() * 2).max(1024);
         }
-        let one = Arc::new(one);
-        self.known.insert(Arc::clone(&one));
+        self.known.insert(one.clone());
         one
     }
 }
 
-static KEYS: Mutex<Once<SeriesKey>> = Mutex::new(Once::new());
+static KEYS: Mutex<Once<Arc<SeriesKey>>> = Mutex::new(Once::new());
 
 fn shared_key(key: SeriesKey) -> Arc<SeriesKey> {
-    KEYS.lock().unwrap_or_else(PoisonError::into_inner).share(key)
+    KEYS.lock().unwrap_or_else(PoisonError::into_inner).share(Arc::new(key))
+}
+
+static ATTRIBUTES: Mutex<Once<Attributes>> = Mutex::new(Once::new());
+
+/// The same attributes, kept once for all that have them.
+pub(crate) fn shared_attributes(attributes: &Attributes) -> Attributes {
+    if attributes.is_empty() {
+        return Attributes::none();
+    }
+    ATTRIBUTES.lock().unwrap_or_else(PoisonError::into_inner).share(attributes.clone())
 }
 
 #[cfg(test)]
@@ -229,13 +276,13 @@ mod tests {
     #[test]
     fn equal_names_are_kept_once_and_go_when_nobody_has_them() {
         let mut once = Once::new();
-        let held = once.share("held".to_owned());
-        assert!(Arc::ptr_eq(&held, &once.share("held".to_owned())));
+        let held = once.share(Arc::new("held".to_owned()));
+        assert!(Arc::ptr_eq(&held, &once.share(Arc::new("held".to_owned()))));
         for number in 0..5000 {
-            once.share(format!("{number}"));
+            once.share(Arc::new(format!("{number}")));
         }
         assert!(once.known.len() <= 1024, "{}", once.known.len());
-        assert!(Arc::ptr_eq(&held, &once.share("held".to_owned())));
+        assert!(Arc::ptr_eq(&held, &once.share(Arc::new("held".to_owned()))));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Attribute {
     pub(super) fn part(component: &Component, lan: Option<&Lan>) -> Option<Self> {
         let shared = AttributeKind::SHARED_PARTS.contains(&component.kind);
         shared.then(|| {
-            let value = match lan.filter(|lan| is_name_server(component) && lan.has(component.id())) {
+            let value = match lan.filter(|lan| Lan::around(Some(lan), component).is_some()) {
                 Some(lan) => lan.place_of(&component.to_string()),
                 None => component.to_string(),
             };
@@ -165,10 +165,6 @@ impl Attribute {
         };
         format!("{what}{}", crate::present::clean(self.name(), 120))
     }
-}
-
-fn is_name_server(component: &Component) -> bool {
-    component.kind == ComponentKind::DnsServer
 }
 
 /// The attributes that stand in a device's facts. Addresses of a private network say nothing without the place: half of

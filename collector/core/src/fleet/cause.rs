@@ -32,8 +32,22 @@ impl Fleet {
         // Who is asleep could not fail: only who is awake tells that it does not.
         let compared = |place: &Place| self.members[place.0].awake || failing.contains_key(place);
         let all = (0..self.members.len()).map(Place).filter(compared).count();
+        // Nor does a laptop in the office tell that the gateway of the VPN works.
+        let uses = |place: &Place, one: &Attribute| {
+            let parts = &self.members[place.0].parts;
+            one.kind != AttributeKind::Part
+                || failing.contains_key(place)
+                || parts.iter().any(|part| part.attribute == *one && now.since(part.at) <= super::USES)
+        };
         let judged = candidates.iter().filter(|one| own.contains(**one)).filter_map(|one| {
-            let having: BTreeSet<Place> = self.having.get(*one)?.iter().copied().filter(compared).collect();
+            let having: BTreeSet<Place> = self
+                .having
+                .get(*one)?
+                .iter()
+                .copied()
+                .filter(compared)
+                .filter(|place| uses(place, one))
+                .collect();
             let with: Vec<Timestamp> =
                 failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
             if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {

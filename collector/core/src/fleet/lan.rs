@@ -1,8 +1,9 @@
 //! Private networks: the same addresses mean different places. Only what else is known of a network (its router's
 //! hardware address, else the device's site) tells two of them apart.
 
-use firstline_model::Value;
+use firstline_model::{Component, ComponentKind, Value};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What stands between an address and the place where it means something.
 const PLACE: &str = " at ";
@@ -13,7 +14,7 @@ pub(super) struct Lan {
     base: u128,
     mask: u128,
     is_v6: bool,
-    place: String,
+    place: Arc<str>,
 }
 
 impl Lan {
@@ -25,13 +26,19 @@ impl Lan {
             return None;
         }
         let router = facts.get("gateway_mac").and_then(Value::as_text).filter(|text| !text.is_empty());
-        let place = router.or(site).filter(|place| !place.is_empty())?.to_owned();
+        let place = router.or(site).filter(|place| !place.is_empty())?.into();
         let (base, width) = number(address);
         let mask = match width.saturating_sub(bits) {
             0 => u128::MAX,
             free => u128::MAX.checked_shl(free).unwrap_or(0),
         };
         Some(Self { base: base & mask, mask, is_v6: address.is_ipv6(), place })
+    }
+
+    /// The place that a part belongs to: a name server with an address of the private network that its user is in.
+    pub(super) fn around(lan: Option<&Self>, part: &Component) -> Option<Arc<str>> {
+        let lan = lan.filter(|lan| part.kind == ComponentKind::DnsServer && lan.has(part.id()))?;
+        Some(Arc::clone(&lan.place))
     }
 
     /// Whether `address` belongs to it.

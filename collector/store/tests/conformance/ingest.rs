@@ -49,7 +49,9 @@ async fn what_was_committed_comes_back_as_it_was() {
         assert_eq!(snapshot.marks, [(part.marks[0].epoch, SequenceNumber(3))], "{}", subject.name);
         let mut expected = state();
         for finding in &part.findings {
-            expected.findings.insert((finding.rule.clone(), finding.component.clone()), finding.clone());
+            expected
+                .findings
+                .insert((finding.rule.clone(), finding.component.clone()), Box::new(finding.clone()));
         }
         assert_eq!(snapshot.state, expected, "{}", subject.name);
         assert_eq!(snapshot.tickets, part.tickets, "{}", subject.name);

@@ -87,7 +87,9 @@ fn no_gateway(device: &Device, _: &mut Random) -> Option<Fault> {
 }
 
 fn no_names(device: &Device, random: &mut Random) -> Option<Fault> {
-    let fault = network("net.dns", device, "dns.0", Link::Wired)?.rules(&["net.dns"], &["net.proxy"]);
+    let mut fault = network("net.dns", device, "dns.0", Link::Wired)?.rules(&["net.dns"], &["net.proxy"]);
+    // Which of the two is looked at first is chance.
+    fault.others = device.component("dns.1").into_iter().collect();
     let word = *random.pick(&["timeout", "servfail", "refused"]);
     let took = if word == "timeout" { Between(4.0, 5.0) } else { Between(0.01, 0.05) };
     let fault = fault.says("dns.0", word, took).says("dns.1", word, took).shows("proxy", Between(0.0, 0.0));

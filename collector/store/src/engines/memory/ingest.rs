@@ -22,7 +22,8 @@ impl Ingest for Memory {
         let kept = self.kept();
         let Some(one) = kept.devices.get(id) else { return Ok(None) };
         let mut state = one.state.clone();
-        state.findings = one.findings.clone();
+        let boxed = one.findings.iter().map(|(key, finding)| (key.clone(), Box::new(finding.clone())));
+        state.findings = boxed.collect();
         let reopenable = |ticket: &&Ticket| {
             ticket.state.is_open()
                 || (ticket.state == TicketState::Resolved

@@ -183,7 +183,7 @@ fn snapshot(
     };
     let findings = connection.prepare_cached("SELECT body FROM finding WHERE device = ?1")?;
     for finding in collect(findings, [id.as_str()], |row| finding(id, &row.get::<_, String>(0)?))? {
-        state.findings.insert((finding.rule.clone(), finding.component.clone()), finding);
+        state.findings.insert((finding.rule.clone(), finding.component.clone()), Box::new(finding));
     }
     let tickets = collect(
         connection.prepare_cached(&format!(
