@@ -8,9 +8,11 @@ use firstline_model::{Component, ComponentKind, UnavailableReason, Value, semcon
 const DRIVES: Class = Class {
     namespace: "cimv2",
     name: "Win32_LogicalDisk",
-    properties: &["DeviceID", "DriveType", "FileSystem", "Size", "FreeSpace", "VolumeName", "VolumeDirty"],
+    properties: &["DeviceID", "DriveType", "FileSystem", "Size", "FreeSpace", "VolumeName"],
     condition: Some("DriveType = 3"),
 };
+/// Asked apart, because Wine answers nothing at all to a question for a property that it does not know.
+const DIRTY: Class = Class { properties: &["DeviceID", "VolumeDirty"], ..DRIVES };
 const FIXED: u64 = 3;
 const MAX_DRIVES: usize = 26;
 
@@ -36,7 +38,8 @@ impl Half for Source {
                     let what = semconv::FILESYSTEM_UTILIZATION;
                     sink.unavailable(&os, what, UnavailableReason::NotPresent, why);
                 }
-                fixed.into_iter().for_each(|row| drive(row, sink));
+                let dirty = machine.rows(&DIRTY).unwrap_or_default();
+                fixed.into_iter().for_each(|row| drive(row, &dirty, sink));
             }
             Err(error) => {
                 let os = Component::only(ComponentKind::Os);
@@ -46,7 +49,7 @@ impl Half for Source {
     }
 }
 
-fn drive(row: &Row, sink: &mut Sink) {
+fn drive(row: &Row, dirty: &[Row], sink: &mut Sink) {
     let is_letter = |name: &&str| matches!(name.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':']);
     let Some(letter) = row.text("DeviceID").filter(is_letter).map(str::to_ascii_uppercase) else { return };
     let Ok(component) = Component::new(ComponentKind::Filesystem, letter.as_str()) else { return };
@@ -60,6 +63,8 @@ fn drive(row: &Row, sink: &mut Sink) {
     let mut document = vec![("type", Value::from(kind.as_str()))];
     document.extend(row.text("VolumeName").map(|label| ("label", Value::from(label))));
     // Only an administrator is told; Windows checks such a drive at its next start.
-    document.extend(row.truth("VolumeDirty").map(|dirty| ("dirty", Value::from(dirty))));
+    let of_drive = dirty.iter().find(|other| other.text("DeviceID") == row.text("DeviceID"));
+    let is_dirty = of_drive.and_then(|row| row.truth("VolumeDirty"));
+    document.extend(is_dirty.map(|dirty| ("dirty", Value::from(dirty))));
     sink.state(&component, "filesystem", Value::map(document));
 }

@@ -261,8 +261,11 @@ fn filesystem_stopped(line: &str) -> Option<Message> {
     let stopped = line.contains("Remounting filesystem read-only")
         || (line.starts_with("XFS (") && line.to_ascii_lowercase().contains("shutting down filesystem"))
         || (line.starts_with("BTRFS") && line.contains("forced readonly"));
-    // `EXT4-fs (sda1): re-mounted 3a1c... r/w.`
-    let writable = line.starts_with("EXT4-fs (") && line.contains("re-mounted") && line.contains("r/w");
+    // `EXT4-fs (sda1): re-mounted 3a1c... r/w.`; a file system that is mounted anew has left its errors behind, too.
+    let remounted = line.contains("re-mounted") && line.contains("r/w");
+    let writable = (line.starts_with("EXT4-fs (") && (remounted || line.contains("mounted filesystem")))
+        || (line.starts_with("XFS (")
+            && (line.contains("Ending clean mount") || line.contains("Ending recovery")));
     if !stopped && !writable {
         return None;
     }
@@ -519,5 +522,22 @@ mod tests {
         assert_eq!(message("3,4711,12345,-;text; with semicolon"), Some("text; with semicolon"));
         assert_eq!(message(" SUBSYSTEM=block"), None);
         assert_eq!(message("no record"), None);
+    }
+
+    #[test]
+    fn a_file_system_that_is_mounted_anew_is_no_longer_stopped() {
+        for (line, device) in [
+            (
+                "EXT4-fs (loop1): mounted filesystem 4afa2dcf-f96d r/w with ordered data mode. Quota mode: none.",
+                "loop1",
+            ),
+            ("EXT4-fs (sda1): mounted filesystem with ordered data mode. Opts: (null)", "sda1"),
+            ("EXT4-fs (sda1): re-mounted 4afa2dcf-f96d r/w.", "sda1"),
+            ("XFS (sdb1): Ending clean mount", "sdb1"),
+        ] {
+            let expected = Message::FilesystemWritable { device: device.to_owned() };
+            assert_eq!(classify(line), Some(expected), "{line}");
+        }
+        assert_eq!(classify("EXT4-fs (loop1): unmounting filesystem 4afa2dcf-f96d."), None);
     }
 }
