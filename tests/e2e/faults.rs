@@ -1,5 +1,7 @@
 //! Real faults become one worked ticket each, and their end resolves it.
 
+mod kernel;
+
 use firstline_tests::disk::SmallDisk;
 use firstline_tests::dns::DnsServer;
 use firstline_tests::needs::{self, Need};

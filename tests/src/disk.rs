@@ -17,11 +17,39 @@ impl SmallDisk {
     /// # Panics
     /// When it cannot be mounted.
     pub fn mounted(mebibytes: u32) -> Self {
+        Self::with_options(&format!("size={mebibytes}m"))
+    }
+
+    /// One that holds so many files and folders at most.
+    ///
+    /// # Panics
+    /// When it cannot be mounted.
+    pub fn with_inodes(mebibytes: u32, inodes: u32) -> Self {
+        Self::with_options(&format!("size={mebibytes}m,nr_inodes={inodes}"))
+    }
+
+    fn with_options(options: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut mount = process::command("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path());
         process::succeed(mount);
         Self { folder }
+    }
+
+    /// Makes empty files until there is no room for another one.
+    ///
+    /// # Panics
+    /// When something else than lack of room stops it.
+    pub fn fill_with_files(&self) {
+        let folder = self.path().join("holiday-films");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for number in 0_u32.. {
+            match std::fs::File::create(folder.join(number.to_string())) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return,
+                Err(error) => panic!("the disk cannot be filled: {error}"),
+            }
+        }
     }
 
     /// Where it is mounted.

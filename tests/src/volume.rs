@@ -69,6 +69,21 @@ impl Volume {
         process::succeed(shutdown);
     }
 
+    /// The kernel finds an error in the file system, which is ext4, and does what its mount says for that case.
+    ///
+    /// # Panics
+    /// When the kernel offers no way to say so.
+    pub fn damage(&self) {
+        let mounts = std::fs::read_to_string("/proc/mounts").expect("the mounts");
+        let place = self.path();
+        let is_ours = |line: &&str| line.split(' ').nth(1).is_some_and(|at| Path::new(at) == place);
+        let line = mounts.lines().find(is_ours).expect("it is mounted");
+        let device =
+            line.split(' ').next().and_then(|device| device.strip_prefix("/dev/")).expect("a device");
+        let file = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(file, "injected by a test").expect("the error can be injected");
+    }
+
     /// The power comes back. Whoever used the disk must be gone.
     ///
     /// # Panics
