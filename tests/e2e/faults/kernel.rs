@@ -4,6 +4,7 @@
 use super::{is_resolved, is_worked};
 use firstline_tests::disk::SmallDisk;
 use firstline_tests::needs::{self, Need};
+use firstline_tests::process;
 use firstline_tests::volume::{FileSystem, Volume};
 use firstline_tests::wait::{seconds, until};
 use firstline_tests::{Agent, Collector};
@@ -11,7 +12,7 @@ use serde_json::Value as Json;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 const DISKS: &[Need] =
@@ -158,9 +159,9 @@ impl Group {
     /// Runs a program in it that wants all memory there is.
     fn exhaust(&self) {
         let script = "echo $$ > \"$0\" && exec tail /dev/zero";
-        let mut hungry = Command::new("/bin/sh");
+        let mut hungry = process::command("sh");
         hungry.arg("-c").arg(script).arg(self.folder.join("cgroup.procs"));
-        let status = hungry.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        let status = hungry.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("a shell");
         assert!(!status.success(), "nothing ended it");
     }
 }
