@@ -15,6 +15,8 @@ pub mod on_windows;
 pub mod parse;
 pub mod select;
 mod space;
+#[cfg(target_os = "linux")]
+mod table;
 
 use crate::{Context, Descriptor, Probe, Sink};
 use std::time::Duration;

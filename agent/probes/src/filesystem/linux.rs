@@ -1,7 +1,7 @@
 //! File systems on Linux: `/proc/self/mountinfo`, statvfs(3), `/sys/fs/ext4`, the kernel's log.
 
 use super::parse::{self, Mount, Sizes};
-use super::select;
+use super::table::Table;
 use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, classify};
 use crate::{Context, ProbeError, Root, Sink};
@@ -22,7 +22,7 @@ pub(super) struct Source {
     fstab: BTreeMap<Vec<u8>, bool>,
     seen: BTreeMap<u64, Seen>,
     stopped: BTreeSet<String>,
-    buffer: Vec<u8>,
+    table: Table,
     /// `/proc/partitions`, which names devices by their numbers. Read in steady looks.
     partitions: String,
 }
@@ -50,17 +50,15 @@ struct Round<'a> {
 impl Source {
     pub(super) fn collect(&mut self, context: &Context, sink: &mut Sink) {
         let os = Component::only(ComponentKind::Os);
-        if let Err(error) = context.root.read_into("/proc/self/mountinfo", Root::TEXT_LIMIT, &mut self.buffer)
-        {
-            return sink.failed(&os, semconv::FILESYSTEM_UTILIZATION, &error);
+        let mut table = std::mem::take(&mut self.table);
+        match table.read(&context.root) {
+            Ok(mounts) => self.look(context, mounts, sink),
+            Err(error) => sink.failed(&os, semconv::FILESYSTEM_UTILIZATION, &error),
         }
-        let mut mounts = parse::mountinfo(&self.buffer);
-        if mounts.iter().any(|mount| mount.is_readonly_as_mount)
-            && context.root.read_into("/proc/1/mountinfo", Root::TEXT_LIMIT, &mut self.buffer).is_ok()
-        {
-            parse::as_the_machine_has_them(&mut mounts, &parse::mountinfo(&self.buffer));
-        }
-        let mounts = select::local(mounts);
+        self.table = table;
+    }
+
+    fn look(&mut self, context: &Context, mounts: &[Mount], sink: &mut Sink) {
         let slow = context.steady;
         if slow {
             self.partitions = context.root.read_text("/proc/partitions").unwrap_or_default();
@@ -68,7 +66,7 @@ impl Source {
                 context.root.read_text("/etc/fstab").map(|text| parse::fstab(&text)).unwrap_or_default();
         }
         self.read_log(&context.root);
-        let own = if slow { own_mount(context, &mounts) } else { None };
+        let own = if slow { own_mount(context, mounts) } else { None };
         let round = Round { context, captured: captured_sizes(&context.root), own, slow };
         self.seen.retain(|id, _| mounts.iter().any(|mount| mount.id == *id));
         for mount in mounts.iter().take(MAX_FILESYSTEMS) {
