@@ -27,6 +27,8 @@ impl Triggers {
     /// Replaces the levels. Sides are learned anew: the next run reports what is beyond a level.
     pub fn set_levels(&mut self, levels: Vec<Trigger>) {
         self.levels = levels;
+        // Every observation of every look asks for the levels of its metric.
+        self.levels.sort_by(|one, other| one.metric.cmp(&other.metric));
         self.seen.clear();
     }
 
@@ -49,10 +51,13 @@ impl Triggers {
         value: f64,
     ) -> bool {
         let is_state = |name: &str| semconv::STATE_ATTRIBUTES.contains(&name);
+        let first = self.levels.partition_point(|trigger| trigger.metric.as_str() < metric);
         let levels: Vec<&Trigger> = self
             .levels
             .iter()
-            .filter(|trigger| trigger.metric == metric && trigger.component == component.kind)
+            .skip(first)
+            .take_while(|trigger| trigger.metric == metric)
+            .filter(|trigger| trigger.component == component.kind)
             .filter(|trigger| {
                 trigger
                     .attributes
