@@ -287,6 +287,17 @@ impl Family {
         }
     }
 
+    /// So many tenths of those who have it must fail. What is looked at every five minutes is noticed by one after the
+    /// other: a place within a site is the cause only when most of it fails, else the site has not been heard of yet.
+    pub(super) fn tenths(&self, kind: AttributeKind) -> usize {
+        use AttributeKind as A;
+        let is_within_a_site = matches!(kind, A::Switch | A::GatewayMac | A::Subnet | A::Bssid);
+        match self {
+            Self::Network(_) if is_within_a_site => 6,
+            Self::Outage(_) | Self::Network(_) | Self::Printer(..) | Self::Named(..) | Self::System(_) => 3,
+        }
+    }
+
     /// Findings further apart than this have nothing to do with each other.
     pub(super) fn window(&self) -> Duration {
         match self {

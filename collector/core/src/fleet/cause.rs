@@ -50,7 +50,9 @@ impl Fleet {
                 .collect();
             let with: Vec<Timestamp> =
                 failing.iter().filter(|(place, _)| having.contains(place)).map(|(_, at)| *at).collect();
-            if with.len() < family.fewest(one.kind) || with.len() * 10 < having.len() * 3 {
+            if with.len() < family.fewest(one.kind)
+                || with.len() * 10 < having.len() * family.tenths(one.kind)
+            {
                 return None;
             }
             if one.kind == AttributeKind::Part && family.is_part_itself() {

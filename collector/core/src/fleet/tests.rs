@@ -288,3 +288,26 @@ fn a_dead_proxy_is_not_a_dead_name_server_although_all_of_its_users_ask_the_same
         assert!(begun.len() == 1 && begun[0].contains(expected), "{rule}: {begun:?}");
     }
 }
+
+#[test]
+fn what_half_of_a_site_has_noticed_so_far_is_not_blamed_on_its_first_router() {
+    let mut fleet = Fleet::default();
+    connected(&mut fleet, "bergen", 200);
+    let here = with_facts(&mut fleet, "lyon", 60, |number| {
+        vec![("gateway_mac", format!("02:00:5e:00:00:0{}", number % 2))]
+    });
+    let entry = KnowledgeEntry { code: code("net.proxy"), ..gateway() };
+    let mut acts = Vec::new();
+    // Chance has those of one router look first, and the others a minute later.
+    for (router, from) in [(0, 100), (1, 160)] {
+        let count = if router == 0 { 14 } else { 30 };
+        for place in here.iter().filter(|place| place.0 % 2 == router).take(count) {
+            let one =
+                MemberFinding { place: *place, rule: code("net.proxy"), component: component("network/0") };
+            fleet.fired(&entry, one, at(from - 10), at(from));
+        }
+        acts.extend(passed(&mut fleet, from + 50));
+    }
+    let begun = begun(&acts);
+    assert!(begun.len() == 1 && begun[0].contains("the site lyon"), "{begun:?}");
+}
