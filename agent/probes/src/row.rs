@@ -21,37 +21,43 @@ impl Row {
         }
     }
 
+    /// A property. WMI does not tell names of different case apart, and providers write them as they like.
+    fn get(&self, name: &str) -> Option<&Value> {
+        let as_written = self.0.get(name);
+        as_written.or_else(|| Some(self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1))
+    }
+
     /// A text without the white space around it, when there is any.
     pub fn text(&self, name: &str) -> Option<&str> {
-        text(self.0.get(name)?)
+        text(self.get(name)?)
     }
 
     /// A number that is finite.
     pub fn number(&self, name: &str) -> Option<f64> {
-        let value = self.0.get(name)?;
+        let value = self.get(name)?;
         let number = value.as_f64().or_else(|| text(value)?.parse().ok());
         number.filter(|number| number.is_finite())
     }
 
     /// A whole number that is not negative.
     pub fn whole(&self, name: &str) -> Option<u64> {
-        let value = self.0.get(name)?;
+        let value = self.get(name)?;
         value.as_u64().or_else(|| text(value)?.parse().ok())
     }
 
     /// Yes or no.
     pub fn truth(&self, name: &str) -> Option<bool> {
-        self.0.get(name)?.as_bool()
+        self.get(name)?.as_bool()
     }
 
     /// An object inside of this one.
     pub fn inner(&self, name: &str) -> Option<Self> {
-        Self::new(self.0.get(name)?.clone())
+        Self::new(self.get(name)?.clone())
     }
 
     /// The texts of a list; a single text counts as one.
     pub fn texts(&self, name: &str) -> Vec<&str> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Value::Array(items)) => items.iter().filter_map(text).collect(),
             Some(other) => text(other).into_iter().collect(),
             None => Vec::new(),
@@ -106,6 +112,7 @@ mod tests {
         assert_eq!((row.text("Name"), row.text("Empty"), row.text("None")), (Some("C:"), None, None));
         assert_eq!((row.texts("List"), row.texts("Name")), (vec!["a", "b"], vec!["C:"]));
         assert_eq!(row.number("Name"), None);
+        assert_eq!(row.text("NAME"), Some("C:"), "names of properties have no case");
         assert_eq!(Row::new(json!([1])), None);
     }
 
