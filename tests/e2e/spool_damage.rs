@@ -6,6 +6,8 @@ use firstline_agent::untrusted::{Delivered, spool_delivers, spool_keeps};
 use firstline_model::Body;
 use firstline_proto::convert::decode_record;
 use firstline_tests::effort::effort;
+use firstline_tests::figure::figure;
+use firstline_tests::process::say;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tempfile::TempDir;
@@ -135,7 +137,11 @@ fn damage(folder: &Path, original: &Original, random: &mut Random) -> (String, b
 fn r22_a_damaged_spool_delivers_or_names_every_record_and_a_flipped_bit_costs_one() {
     let original = Original::killed();
     // The last one once lost records behind an index whose page had changed places.
-    for seed in (0..effort(300, 10_000)).chain([2286]) {
+    let damages = effort(300_u64, 10_000);
+    for seed in (0..damages).chain([2286]) {
+        if seed.is_multiple_of(1_000) && seed < damages {
+            say(&format!("{seed} of {damages} spools were damaged and read"));
+        }
         let folder = original.copy();
         let (what, is_flip) = damage(folder.path(), &original, &mut Random(seed));
         let delivered = spool_delivers(folder.path(), NEXT_LIFE)
@@ -146,6 +152,8 @@ fn r22_a_damaged_spool_delivers_or_names_every_record_and_a_flipped_bit_costs_on
         let again = spool_delivers(folder.path(), *b"and one more lif").unwrap();
         assert_eq!(judge(&again, seed, &what), missing, "seed {seed}, {what}: the second life differs");
     }
+    figure("spool_damage.damages", damages, "count");
+    figure("spool_damage.unnamed", 0, "count");
 }
 
 #[test]
