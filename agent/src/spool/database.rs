@@ -6,6 +6,8 @@ use crate::sabotage;
 use crate::seams::Disk;
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use rusqlite::{Connection, Transaction, params};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,9 +61,24 @@ pub(super) fn open(disk: &dyn Disk) -> rusqlite::Result<Connection> {
 
 /// Opens a file that this process has not open yet, and settles the journal that an earlier one left.
 pub(super) fn open_settled(disk: &dyn Disk) -> rusqlite::Result<Connection> {
+    if disk.folder().is_some() && is_of_another_version(disk.path()) {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB),
+            Some("its header names a version of the file format that nobody wrote here".to_owned()),
+        ));
+    }
     let database = open(disk)?;
     settle_journal(&database)?;
     Ok(database)
+}
+
+/// Whether the header names a version that SQLite would only read. It would be opened, and refuse every record for ever.
+fn is_of_another_version(path: &Path) -> bool {
+    /// Where the header names the versions for writing and for reading; 2 is that of a journal that is written ahead.
+    const VERSIONS: std::ops::Range<usize> = 18..20;
+    let mut header = [0; VERSIONS.end];
+    let is_whole = File::open(path).and_then(|mut file| file.read_exact(&mut header)).is_ok();
+    is_whole && header[VERSIONS].iter().any(|version| *version > 2)
 }
 
 /// Writes what the journal holds into the file itself, synced, and empties the journal. After a failed sync the system still
@@ -92,11 +109,10 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
             error,
             E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..)
         )
-        // A schema that was hit can lack a table or a column.
-        || ((code == Some(rusqlite::ErrorCode::Unknown) || matches!(error, E::SqlInputError { .. })) && {
-            let text = error.to_string();
-            text.contains("no such") || text.contains("has no column") || text.contains("malformed")
-        })
+        // The statements are this program's own and right: what SQLite finds wrong with one is in the file, such as a table
+        // or a column that the schema lacks, or a format that it does not know.
+        || code == Some(rusqlite::ErrorCode::Unknown)
+        || matches!(error, E::SqlInputError { .. })
 }
 
 /// A file that lies beside `path` and whose name ends so.
