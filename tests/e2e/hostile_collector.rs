@@ -146,7 +146,7 @@ fn r12_a_hostile_collector_makes_the_agent_start_write_and_reach_nothing_and_cos
     std::fs::write(&identity, &honest_identity).expect("the identity can be replaced");
     agent.start();
     let database = honest.database();
-    until_ok("the honest collector has every record", seconds(60), || {
+    until_ok("the honest collector has every record", seconds(effort(60, 900)), || {
         let there: BTreeSet<(String, u64)> = stored(&database, agent.device())
             .into_iter()
             .filter(|(_, payload)| decode_record(payload).is_ok())

@@ -130,13 +130,21 @@ fn check(bytes: &[u8]) -> Result<u16, ProbeError> {
         if depth > MAX_NESTING || values > MAX_VALUES {
             return Err(bad("nests too deeply or holds too many values"));
         }
-        for _ in ["name", "value"] {
-            let field = rest.split_at_checked(2).and_then(|(length, after)| {
-                after.get(usize::from(u16::from_be_bytes([length[0], length[1]]))..)
-            });
-            rest = field.ok_or_else(|| bad("is cut off within an attribute"))?;
+        let cut_off = || bad("is cut off within an attribute");
+        let (_name, after) = field(rest).ok_or_else(cut_off)?;
+        let (value, after) = field(after).ok_or_else(cut_off)?;
+        // A text or name with its language is two fields in one value, and the parser believes their lengths.
+        if matches!(tag, 0x35 | 0x36) && field(value).and_then(|(_language, text)| field(text)).is_none() {
+            return Err(bad("holds a text that ends behind its value"));
         }
+        rest = after;
     }
+}
+
+/// A field that begins with its length, and what follows it.
+fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, after) = bytes.split_first_chunk::<2>()?;
+    after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
 impl Group {
