@@ -1,16 +1,24 @@
 //! Names and values that tell observations of one metric apart.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 type Pair = (Cow<'static, str>, String);
 
 /// A small set of text attributes, sorted by name, each name once. Copies share their texts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Attributes(
     /// `None` is the one form of the empty set.
     Option<Arc<[Pair]>>,
 );
+
+/// Shows the set and not how it is held: the descriptions of specimens on the wire are compared as text.
+impl fmt::Debug for Attributes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Attributes").field(&self.pairs()).finish()
+    }
+}
 
 impl Attributes {
     /// No attributes.
