@@ -25,8 +25,8 @@ const BACK_WITHIN: Duration = seconds(2);
 /// Lives of one agent, before the next one is set up. Each life numbers its records in an epoch of its own, and what is
 /// acked is kept for a day.
 const LIVES_EACH: u64 = 100;
-/// The captured machine's memory: a power of two, so that shares of it are exact.
-const MEMORY_KIB: u64 = 1 << 24;
+/// The captured machine's memory: a thousandth of it is a whole number of KiB.
+const MEMORY_KIB: u64 = 16_000_000;
 
 pub(crate) struct Scene {
     pub(crate) collector: Collector,
@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     machine: PathBuf,
     config: PathBuf,
     written: BTreeSet<(String, u64)>,
+    /// Lives that came so far that their memory was told.
+    told: u64,
     seed: u64,
     _folder: tempfile::TempDir,
 }
@@ -56,7 +58,17 @@ impl Scene {
         let ledger = Ledger::begin(&folder.path().join("ledger"), seed);
         ledger.device(agent.device(), 0);
         let _ = collector.rest();
-        Self { collector, agent, ledger, machine, config, written: BTreeSet::new(), seed, _folder: folder }
+        Self {
+            collector,
+            agent,
+            ledger,
+            machine,
+            config,
+            written: BTreeSet::new(),
+            told: 0,
+            seed,
+            _folder: folder,
+        }
     }
 
     /// From the next life on the agent also reports a long list of packages each time.
@@ -77,13 +89,15 @@ impl Scene {
 
     /// A life begins; what its memory probe must say.
     pub(crate) fn begin(&mut self, round: u64) -> f64 {
-        let available = mix(&[self.seed, round, 5]) % MEMORY_KIB;
+        // Shares are told in thousandths; another one in every life.
+        let thousandths = mix(&[self.seed, 5]).wrapping_add(round.wrapping_mul(7)) % 1_000;
+        let available = MEMORY_KIB - MEMORY_KIB / 1_000 * thousandths;
         let text = format!(
             "MemTotal: {MEMORY_KIB} kB\nMemFree: {available} kB\nMemAvailable: {available} kB\nSwapTotal: 0 kB\n"
         );
         std::fs::write(self.machine.join("proc/meminfo"), text).expect("the captured machine can change");
         self.agent.start();
-        1.0 - available as f64 / MEMORY_KIB as f64
+        thousandths as f64 / 1_000.0
     }
 
     /// A random instant of a life that has something to lose. The first life and every fourth of the others wait for their
@@ -102,19 +116,20 @@ impl Scene {
 
     /// What a life's log says goes into the ledger.
     pub(crate) fn note(&mut self, log: &[String], said: f64) {
-        let mut durable = 0;
+        let mut is_told = false;
         for line in log {
             if let Some((epoch, seq, hash)) = is_durable(line) {
                 self.ledger.durable_hash(self.agent.device(), &epoch, seq, &hash);
                 self.written.insert((epoch, seq));
-                durable += 1;
+                is_told |=
+                    field(line, "about").is_some_and(|kinds| kinds.split(',').any(|kind| kind == "memory"));
             } else if let Some((epoch, through)) = is_ack(line) {
                 self.ledger.acked(self.agent.device(), &epoch, through);
             }
         }
-        // First that it is there, then what its memory is.
-        if durable >= 2 {
+        if is_told {
             self.ledger.said(self.agent.device(), said);
+            self.told += 1;
         }
     }
 
@@ -139,7 +154,9 @@ impl Scene {
         let spool = self.agent.spool();
         let spool = spool.to_str().expect("a path that is text");
         let counted = judge(&self.ledger, &database, &["--spool", spool]);
-        counted.unwrap_or_else(|faults| panic!("seed {}:\n{faults}", self.seed)).records
+        let records = counted.unwrap_or_else(|faults| panic!("seed {}:\n{faults}", self.seed)).records;
+        figure("oracle.lives_told", self.told, "count");
+        records
     }
 }
 

@@ -3,8 +3,10 @@
 //! (`log = "info,firstline_agent::ledger=debug"`), because a record's hash costs reading it again.
 
 use crate::spool::Spool;
-use firstline_model::{Epoch, SequenceNumber, Timestamp};
+use firstline_model::{ComponentKind, Epoch, SequenceNumber, Timestamp};
+use firstline_proto::convert::decode_record;
 use ring::digest::{SHA256, digest};
+use std::collections::BTreeSet;
 use tracing::Level;
 
 /// The name in the configuration.
@@ -19,9 +21,17 @@ pub(super) fn durable(spool: &mut Spool, records: &[(Epoch, SequenceNumber, usiz
         let Ok(payloads) = spool.read(*epoch, *seq, 1, now) else { return };
         for payload in payloads {
             let hash = digest(&SHA256, &payload);
-            tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash.as_ref()), "durable");
+            let about = about(&payload);
+            tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash.as_ref()), about, "durable");
         }
     }
+}
+
+/// The kinds of component that a record is about, for whoever reads the lines.
+fn about(payload: &[u8]) -> String {
+    let observations = decode_record(payload).unwrap_or_default();
+    let kinds: BTreeSet<ComponentKind> = observations.iter().map(|one| one.component.kind).collect();
+    kinds.into_iter().map(ComponentKind::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// The collector promised everything of the epoch through this.
