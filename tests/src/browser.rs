@@ -3,6 +3,7 @@
 //! violations of the policy, messages in the console, dialogs, requests to anywhere else.
 
 use crate::process;
+use crate::wait::until;
 use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -111,6 +112,16 @@ impl Browser {
         // Events of the page before this one may still be on their way.
         let loader = went["loaderId"].clone();
         self.wait_for(address, |event| is_loaded(event) && event["params"]["loaderId"] == loader);
+        self.arrive();
+    }
+
+    /// What is evaluated sees the new page. On a busy machine a page is told to be loaded while the one that scripts see has
+    /// no element yet.
+    fn arrive(&mut self) {
+        until("scripts see the page that was loaded", LIMIT, || {
+            let is_there = self.evaluate("document.documentElement !== null && document.readyState === 'complete'");
+            (is_there == true).then_some(())
+        });
     }
 
     /// Does something on the page that leads to another one, and waits until that is loaded.
@@ -121,6 +132,7 @@ impl Browser {
         loop {
             self.wait_for("the next page", is_loaded);
             if self.evaluate("performance.timeOrigin") != before {
+                self.arrive();
                 return;
             }
         }
