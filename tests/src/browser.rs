@@ -119,7 +119,8 @@ impl Browser {
     /// no element yet.
     fn arrive(&mut self) {
         until("scripts see the page that was loaded", LIMIT, || {
-            let is_there = self.evaluate("document.documentElement !== null && document.readyState === 'complete'");
+            let is_there =
+                self.evaluate("document.documentElement !== null && document.readyState === 'complete'");
             (is_there == true).then_some(())
         });
     }
