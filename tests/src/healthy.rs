@@ -2,7 +2,8 @@
 //! told), and notes how long its ack took.
 
 use crate::collector::Collector;
-use crate::simulated::{SimulatedAgent, healthy_minute};
+use crate::simulated::{SimulatedAgent, SimulatedStream, healthy_minute};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -11,6 +12,9 @@ use tokio::task::JoinHandle;
 
 /// How often each sends.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// Within this all of them are let in.
+const COME: Duration = Duration::from_secs(120);
 
 /// What they noted: when the record was sent, and how long its ack took.
 type Acks = Arc<Mutex<Vec<(Instant, Duration)>>>;
@@ -59,12 +63,14 @@ impl Healthy {
     pub fn sending_every(every: Duration, collector: &Collector, count: usize) -> Self {
         let runtime = runtime();
         let acks = Acks::default();
+        let inside = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = watch::channel(false);
         let agents = enrolled(collector, &runtime, count).into_iter().enumerate().map(|(number, agent)| {
-            let (acks, stopped) = (Arc::clone(&acks), stopped.clone());
+            let (acks, stopped, inside) = (Arc::clone(&acks), stopped.clone(), Arc::clone(&inside));
             let offset = every.mul_f64(number as f64 / count as f64);
             runtime.spawn(async move {
-                let mut stream = agent.stream(epoch(number)).await?;
+                let mut stream = let_in(&agent, number).await?;
+                inside.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(offset).await;
                 for minute in 0.. {
                     if *stopped.borrow() {
@@ -80,8 +86,12 @@ impl Healthy {
         });
         let agents = agents.collect();
         let healthy = Self { runtime, agents, acks, stop };
+        crate::wait::until("all healthy agents are let in", COME, || {
+            (inside.load(Ordering::Relaxed) == count).then_some(())
+        });
+        let here = healthy.acks().len();
         crate::wait::until("all healthy agents send", crate::wait::seconds(60), || {
-            (healthy.acks().len() >= count * 2).then_some(())
+            (healthy.acks().len() >= here + count * 2).then_some(())
         });
         healthy
     }
@@ -119,6 +129,19 @@ impl Healthy {
         let _ = self.stop.send(true);
         for agent in self.agents {
             self.runtime.block_on(agent).expect("an agent ends").expect("an agent is served to its end");
+        }
+    }
+}
+
+/// A stream. Of many that come in the same second some are turned away before the collector knows who they are; they come
+/// again.
+async fn let_in(agent: &SimulatedAgent, number: usize) -> anyhow::Result<SimulatedStream> {
+    let begun = Instant::now();
+    loop {
+        match agent.stream(epoch(number)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if begun.elapsed() > COME => return Err(error),
+            Err(_) => tokio::time::sleep(EVERY).await,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask soak`: the long forms of what `cargo xtask test` runs in a tenth: the counts that the product's promises
 //! name. Parts run one after the other and can be named, so that a run that was broken off goes on where it stopped. What
-//! the tests measure and judge they print as `FIGURE` lines; the table at the end is made of those alone.
+//! the tests measure and judge they print as `FIGURE` lines; the table at the end is made of those alone, a line for each name.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -163,12 +164,11 @@ fn report(rows: &[(&str, Verdict, Duration)], figures: &[String]) -> Result<()> 
         };
         println!("{name:<20} {:>7.0} s  {verdict}", took.as_secs_f64());
     }
-    println!("\nfigure                                                     value  unit");
-    for figure in figures {
-        let mut words = figure.split_whitespace();
-        if let (Some(name), Some(value), Some(unit)) = (words.next(), words.next(), words.next()) {
-            println!("{name:<52} {value:>12}  {unit}");
-        }
+    println!("\nfigure                                               times       lowest      highest  unit");
+    for ((name, unit), values) in gathered(figures) {
+        let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        println!("{name:<52} {:>5} {lowest:>12} {highest:>12}  {unit}", values.len());
     }
     let bad =
         rows.iter().filter(|(_, verdict, _)| matches!(verdict, Verdict::Failed | Verdict::Empty)).count();
@@ -176,6 +176,20 @@ fn report(rows: &[(&str, Verdict, Duration)], figures: &[String]) -> Result<()> 
         bail!("{bad} of {} parts are not good", rows.len());
     }
     Ok(())
+}
+
+/// What was measured under one name, however often: many agents, rounds and seeds give the same figure.
+fn gathered(figures: &[String]) -> BTreeMap<(&str, &str), Vec<f64>> {
+    let mut gathered: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for figure in figures {
+        let mut words = figure.split_whitespace();
+        if let (Some(name), Some(value), Some(unit)) = (words.next(), words.next(), words.next())
+            && let Ok(value) = value.parse()
+        {
+            gathered.entry((name, unit)).or_default().push(value);
+        }
+    }
+    gathered
 }
 
 fn cargo() -> Result<Process> {
