@@ -7,6 +7,7 @@
 mod cursor;
 pub mod engines;
 mod error;
+pub mod history;
 pub mod identity;
 pub mod plan;
 pub mod quiet;

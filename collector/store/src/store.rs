@@ -1,6 +1,7 @@
 //! The traits, one per aggregate. Everything is keyed by what shards it: the device, or the site.
 
 use crate::StoreError;
+use crate::history::{KeptRecord, RecordPlace};
 use crate::identity::{DeviceIdentity, NextCertificate};
 use crate::plan::CommitPlan;
 use crate::quiet::{MaintenanceWindow, SuppressedBreach, SuppressionFilter};
@@ -119,6 +120,14 @@ pub trait Ingest: Send + Sync {
     ) -> Result<Vec<((Epoch, SequenceNumber), Vec<u8>)>, StoreError>;
     /// When the oldest record that is still kept was received.
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// Records received before `until`, in order of receipt, from behind `after` on; at most `limit`. What a batch of many
+    /// devices brought at the same moment is in order of device, epoch and number.
+    async fn kept_records(
+        &self,
+        after: &RecordPlace,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<KeptRecord>, StoreError>;
     /// Deletes records received before `before`; at most `limit` at once; returns how many.
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }

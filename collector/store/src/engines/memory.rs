@@ -10,6 +10,7 @@ mod quiet;
 mod recovery;
 
 use crate::identity::DeviceIdentity;
+use crate::plan::NewRecord;
 use crate::quiet::MaintenanceWindow;
 use crate::record::{
     ApiToken, AuditEntry, Device, DeviceStatus, EnrollmentToken, LatestValue, PendingDiagnostic, Recovered,
@@ -49,7 +50,7 @@ impl Memory {
             let id = id.clone();
             let records = one.records.iter();
             records
-                .map(|((epoch, seq), (_, payload))| (id.clone(), *epoch, *seq, payload.clone()))
+                .map(|((epoch, seq), record)| (id.clone(), *epoch, *seq, record.payload.clone()))
                 .collect::<Vec<_>>()
         };
         kept.devices.iter().flat_map(of).collect()
@@ -98,7 +99,7 @@ struct Kept {
 struct OneDevice {
     device: Device,
     marks: BTreeMap<Epoch, SequenceNumber>,
-    records: BTreeMap<(Epoch, SequenceNumber), (Timestamp, Vec<u8>)>,
+    records: BTreeMap<(Epoch, SequenceNumber), NewRecord>,
     state: DeviceState,
     findings: BTreeMap<(RuleCode, Component), Finding>,
     latest: BTreeMap<(Component, String, Attributes), LatestValue>,

@@ -10,6 +10,7 @@ mod desk;
 mod devices;
 mod enrollment;
 mod failure;
+mod history;
 mod identities;
 mod ingest;
 mod migrations;

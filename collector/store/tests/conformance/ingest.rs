@@ -6,6 +6,7 @@ use crate::fixtures::{
 use firstline_collector_core::finding::Phase;
 use firstline_collector_core::ticket::{Effect, TicketState};
 use firstline_collector_store::StoreError;
+use firstline_collector_store::history::RecordPlace;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan};
 use firstline_collector_store::record::{Page, PendingDiagnostic};
 use firstline_model::{DeviceId, DiagnosticRequest, Epoch, SequenceNumber, TicketId, Value};
@@ -373,5 +374,35 @@ async fn a_device_that_says_odd_things_keeps_its_hostname() {
             let device = store.device(&pc).await.unwrap().unwrap();
             assert_eq!((device.hostname.as_str(), &device.facts), ("pc.example", &facts), "{}", subject.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn history_is_read_page_by_page_in_order_of_receipt_and_each_record_once() {
+    for subject in every_engine() {
+        let store = &*subject.store;
+        let mut expected = Vec::new();
+        for (name, times) in [("pc-b", [30, 10, 20]), ("pc-a", [20, 20, 40])] {
+            let device = enrolled(store, name, None).await;
+            let mut part = batch(&device, 0, 3);
+            for (record, seconds) in part.records.iter_mut().zip(times) {
+                record.received_at = at(seconds);
+                record.clock_suspect = seconds == 40;
+                expected.push((at(seconds), device.clone(), record.seq, record.clock_suspect));
+            }
+            store.commit(plan([part])).await.unwrap();
+        }
+        expected.sort();
+        let mut read = Vec::new();
+        let mut after = RecordPlace::before(at(0));
+        loop {
+            let page = store.kept_records(&after, at(1_000), 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.place();
+            read.extend(page.into_iter().map(|one| (one.received_at, one.device, one.seq, one.clock_suspect)));
+        }
+        assert_eq!(read, expected, "{}", subject.name);
+        let some = store.kept_records(&RecordPlace::before(at(20)), at(40), 100).await.unwrap();
+        assert_eq!(some.len(), 4, "{}: 20 is inside, 40 is not", subject.name);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Fault, Kept, Memory, Request};
 use crate::StoreError;
+use crate::history::{KeptRecord, RecordPlace};
 use crate::plan::{CommitPlan, DevicePlan, TicketChange, ticket_changes};
 use crate::record::{AuditEntry, DeviceSnapshot, DeviceStatus, PendingDiagnostic};
 use crate::store::Ingest;
@@ -145,7 +146,31 @@ impl Ingest for Memory {
 
     async fn oldest_record(&self) -> Result<Option<Timestamp>, StoreError> {
         let kept = self.kept();
-        Ok(kept.devices.values().flat_map(|one| one.records.values().map(|(at, _)| *at)).min())
+        Ok(kept.devices.values().flat_map(|one| one.records.values().map(|record| record.received_at)).min())
+    }
+
+    async fn kept_records(
+        &self,
+        after: &RecordPlace,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<KeptRecord>, StoreError> {
+        let kept = self.kept();
+        let all = kept.devices.iter().flat_map(|(id, one)| {
+            one.records.values().map(|record| KeptRecord {
+                device: id.clone(),
+                epoch: record.epoch,
+                seq: record.seq,
+                received_at: record.received_at,
+                payload: record.payload.clone(),
+                clock_suspect: record.clock_suspect,
+            })
+        });
+        let mut found: Vec<KeptRecord> =
+            all.filter(|record| record.received_at < until && record.place() > *after).collect();
+        found.sort_by_key(KeptRecord::place);
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found)
     }
 
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -153,7 +178,7 @@ impl Ingest for Memory {
         let mut old: Vec<_> = kept
             .devices
             .iter()
-            .flat_map(|(id, one)| one.records.iter().map(move |(key, (at, _))| (*at, id.clone(), *key)))
+            .flat_map(|(id, one)| one.records.iter().map(move |(key, record)| (record.received_at, id.clone(), *key)))
             .filter(|(at, _, _)| *at < before)
             .collect();
         old.sort();
@@ -276,7 +301,7 @@ impl Kept {
         self.suppressions.extend(part.suppressions.into_iter().map(|one| (part.device.clone(), one)));
         let Some(one) = self.devices.get_mut(&part.device) else { return };
         for record in part.records {
-            one.records.entry((record.epoch, record.seq)).or_insert((record.received_at, record.payload));
+            one.records.entry((record.epoch, record.seq)).or_insert(record);
         }
         one.marks.extend(part.marks.into_iter().map(|mark| (mark.epoch, mark.through)));
         if let Some(state) = part.state {

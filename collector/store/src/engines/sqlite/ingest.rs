@@ -3,11 +3,13 @@
 use super::Sqlite;
 use super::devices;
 use super::failure::{Failure, count, integer};
+use super::history;
 use super::quiet;
 use super::rows::{self, At, EpochBytes, TICKET_COLUMNS, collect, first};
 use super::sabotage::without_marks;
 use super::shared;
 use crate::StoreError;
+use crate::history::{KeptRecord, RecordPlace};
 use crate::plan::{CommitPlan, DevicePlan, NewMark, NewRecord, TicketChange, ticket_changes};
 use crate::record::{AuditEntry, DeviceSnapshot, LatestValue, PendingDiagnostic, queue_place};
 use crate::row::{
@@ -144,6 +146,16 @@ impl Ingest for Sqlite {
             Ok(first(oldest, [], |row| Ok(row.get::<_, Option<At>>(0)?))?.flatten().map(|At(at)| at))
         })
         .await
+    }
+
+    async fn kept_records(
+        &self,
+        after: &RecordPlace,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<KeptRecord>, StoreError> {
+        let after = after.clone();
+        self.read(move |connection| history::page(connection, &after, until, limit)).await
     }
 
     async fn prune_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
