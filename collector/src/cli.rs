@@ -72,6 +72,9 @@ pub(crate) struct ServeArgs {
     /// How long device certificates are valid, 10s to 90d; they are renewed at half of it
     #[arg(long, default_value = "30d", value_name = "TIME", value_parser = parse_lifetime)]
     pub certificate_lifetime: std::time::Duration,
+    /// How long raw records are kept, 1d to 366d: what back-tests and diagnosis look back on
+    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = parse_keeping)]
+    pub keep_records: std::time::Duration,
     /// Take this machine's clock for right although it is behind the time that was kept, or more than a year ahead
     #[arg(long)]
     pub believe_clock: bool,
@@ -274,6 +277,12 @@ fn parse_lifetime(text: &str) -> Result<std::time::Duration, String> {
         10..=7_776_000 => Ok(lifetime),
         _ => Err("it must be between 10 s and 90 d".to_owned()),
     }
+}
+
+fn parse_keeping(text: &str) -> Result<std::time::Duration, String> {
+    let time = parse_duration(text)?;
+    // Less would take away what agents may still send again.
+    if time.as_secs() >= 86_400 { Ok(time) } else { Err("it must be at least 1 d".to_owned()) }
 }
 
 fn parse_duration(text: &str) -> Result<std::time::Duration, String> {

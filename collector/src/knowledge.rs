@@ -13,7 +13,9 @@ mod tests;
 mod tree;
 mod watch;
 
-pub(crate) use command::{FOLDER, KnowledgeCommand, run};
-pub(crate) use set::{judge_alone, rules};
+pub(crate) use command::{Exit, FOLDER, KnowledgeCommand, run};
+pub(crate) use describe::duration;
+pub(crate) use problem::Problem;
+pub(crate) use set::{Source, judge_alone, judge_to_run, rules, sources, subject};
 pub use watch::built_in;
 pub(crate) use watch::{Knowledge, Reload, watch};

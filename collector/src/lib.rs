@@ -5,6 +5,7 @@
 
 mod admin;
 mod authority;
+mod backtest;
 mod backup;
 mod cli;
 pub mod clock;

@@ -18,7 +18,8 @@ use anyhow::{Context, bail};
 use firstline_collector_core::quiet::Quiet;
 use firstline_model::deceptive::one_line;
 use output::Output;
-use run::Replay;
+pub(crate) use output::{Listener, Suppressed};
+pub(crate) use run::Replay;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
@@ -78,7 +79,7 @@ impl Player {
     fn play<W: Write>(
         &mut self,
         mut input: Box<dyn BufRead>,
-        mut replay: Replay<'_, W>,
+        mut replay: Replay<'_, Output<W>>,
         json: bool,
     ) -> anyhow::Result<()> {
         let reader = line::Reader::new();
@@ -107,9 +108,12 @@ impl Player {
                 Err(why) => self.complain(&why),
             }
         }
-        let figures = replay.finish()?;
+        let (figures, output) = replay.finish()?;
         if !json {
-            eprintln!("{figures}");
+            eprintln!(
+                "{} observations of {} devices: {} tickets opened, {} breaches without a ticket",
+                figures.observations, figures.devices, output.opened, output.suppressed
+            );
         }
         if figures.late > 0 {
             eprintln!(

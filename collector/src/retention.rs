@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Raw records are kept this long.
-const KEEP_RECORDS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Raw records are kept this long unless `serve --keep-records` says otherwise.
+#[cfg(test)]
+const USUAL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Why a breach made no ticket is told this long.
 const KEEP_SUPPRESSIONS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How often old records are deleted.
@@ -20,13 +21,18 @@ const PRUNE: Duration = Duration::from_secs(600);
 const AT_ONCE: u32 = 5_000;
 
 /// Deletes what is too old, until `stop`.
-pub(crate) async fn follow(store: Arc<dyn Store>, clock: Clock, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn follow(
+    store: Arc<dyn Store>,
+    clock: Clock,
+    keep: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PRUNE) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        match pass(&*store, clock()).await {
+        match pass(&*store, clock(), keep).await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "old records are deleted"),
             Err(error) => tracing::warn!(error = %error, "old records cannot be deleted"),
@@ -38,10 +44,10 @@ pub(crate) async fn follow(store: Arc<dyn Store>, clock: Clock, mut stop: watch:
 }
 
 /// Deletes what is too old at `now`, though no more than the oldest day.
-async fn pass(store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
+async fn pass(store: &dyn Store, now: Timestamp, keep: Duration) -> Result<u64, StoreError> {
     let Some(oldest) = store.oldest_record().await? else { return Ok(0) };
     // Fixed for the whole pass: the oldest record moves while records are deleted.
-    let before = now.minus(KEEP_RECORDS).min(oldest.plus(DAY));
+    let before = now.minus(keep).min(oldest.plus(DAY));
     let mut deleted = 0;
     loop {
         let more = store.prune_records(before, AT_ONCE).await?;
@@ -120,12 +126,16 @@ mod tests {
     async fn r20_a_pass_deletes_at_most_a_day_of_records_however_the_clock_jumps() {
         let store = with_records(7 * 24).await;
         let last = START.plus(HOUR * (7 * 24));
-        assert_eq!(pass(&store, last.minus(TEN_YEARS)).await.unwrap(), 0, "a clock that jumped back");
-        assert_eq!(pass(&store, last.plus(TEN_YEARS)).await.unwrap(), 24, "a clock that jumped ahead");
+        assert_eq!(pass(&store, last.minus(TEN_YEARS), USUAL).await.unwrap(), 0, "a clock that jumped back");
+        assert_eq!(pass(&store, last.plus(TEN_YEARS), USUAL).await.unwrap(), 24, "a clock that jumped ahead");
         assert_eq!(store.oldest_record().await.unwrap(), Some(START.plus(DAY)));
-        assert_eq!(pass(&store, last).await.unwrap(), 0, "the clock is right again and nothing is too old");
-        assert_eq!(pass(&store, Timestamp::from_millis(i64::MAX)).await.unwrap(), 24);
-        assert_eq!(pass(&store, Timestamp::from_millis(i64::MIN)).await.unwrap(), 0);
+        assert_eq!(
+            pass(&store, last, USUAL).await.unwrap(),
+            0,
+            "the clock is right again and nothing is too old"
+        );
+        assert_eq!(pass(&store, Timestamp::from_millis(i64::MAX), USUAL).await.unwrap(), 24);
+        assert_eq!(pass(&store, Timestamp::from_millis(i64::MIN), USUAL).await.unwrap(), 0);
         assert_eq!(store.totals().await.unwrap().records, 5 * 24);
     }
 
@@ -135,7 +145,7 @@ mod tests {
         let now = START.plus(HOUR * (10 * 24));
         let mut deleted = Vec::new();
         for _ in 0..4 {
-            deleted.push(pass(&store, now).await.unwrap());
+            deleted.push(pass(&store, now, USUAL).await.unwrap());
         }
         assert_eq!(deleted, [24, 24, 24, 0]);
         assert_eq!(store.oldest_record().await.unwrap(), Some(START.plus(DAY * 3)));

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the lines that say where the collector listens are its interface")]
 
 use crate::authority::Authority;
+use crate::backtest::{self, Backtests};
 use crate::cli::ServeArgs;
 use crate::ingest::admission::{self, Admission};
 use crate::ingest::enroll::Enroller;
@@ -156,7 +157,8 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
     .into_axum_router();
     quiet_times::load(&ingest).await?;
     let fleet_changes = changes.clone();
-    let pages = pages(&store, &knowledge, &ingest, &figures, changes);
+    let backtests = backtests(&store, &knowledge, args.keep_records);
+    let pages = pages(&store, &knowledge, &ingest, &figures, &backtests, changes);
     let mut tasks = vec![
         tokio::spawn(listener::serve(
             Kind::Agents,
@@ -193,7 +195,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
         tokio::spawn(follow_status(Arc::clone(&ingest), stop.clone())),
         tokio::spawn(writable::follow(Arc::clone(&store), Arc::clone(&figures), stop.clone())),
         tokio::spawn(clock::follow(data.to_owned(), stop.clone())),
-        tokio::spawn(retention::follow(Arc::clone(&store), clock::system(), stop.clone())),
+        tokio::spawn(retention::follow(Arc::clone(&store), clock::system(), args.keep_records, stop.clone())),
         worker,
     ];
     tasks.extend(follow_knowledge(&knowledge, &ingest, stop.clone()));
@@ -206,6 +208,7 @@ async fn serve(data: &Path, args: &ServeArgs) -> Result<()> {
     }
     stop_requested().await;
     tracing::info!("stopping");
+    backtests.stop();
     registry.tell_all(&Notice::End(EndReason::Stopping));
     // Nobody listens any more when all tasks have ended already.
     let _ = stop_sender.send(true);
@@ -243,6 +246,7 @@ fn pages(
     knowledge: &Arc<Knowledge>,
     ingest: &Arc<Ingest>,
     figures: &Arc<Figures>,
+    backtests: &Arc<Backtests>,
     changes: broadcast::Sender<web::Change>,
 ) -> Router {
     let (metrics_figures, registry) = (Arc::clone(figures), Arc::clone(&ingest.registry));
@@ -260,11 +264,22 @@ fn pages(
         random: Arc::new(|bytes: &mut [u8]| secret::fill(bytes).map_err(|_| web::NoRandomness)),
         knowledge: Arc::new(site::Entries::new(Arc::clone(knowledge))),
         health: Arc::new(site::Condition { figures: Arc::clone(figures), seen: Mutex::new((0, 0)) }),
+        backtests: Arc::clone(backtests),
         changes,
         touched: Arc::new(touched),
         calendar: Calendar { utc_offset_minutes: 0 },
         metrics: Arc::new(move |text: &mut String| metrics_figures.render(registry.count(), text)),
     })
+}
+
+/// Back-tests over the rules that are in force when they are asked for.
+fn backtests(store: &Arc<dyn Store>, knowledge: &Arc<Knowledge>, kept_for: Duration) -> Arc<Backtests> {
+    let knowledge = Arc::clone(knowledge);
+    let judge = move |text: &str| {
+        let running = knowledge.running();
+        backtest::judge(&running.set, &running.sources, "the change", text)
+    };
+    Arc::new(Backtests::new(Arc::clone(store), clock::system(), Box::new(judge), kept_for))
 }
 
 /// Why the stream of a device with this status ends.

@@ -2,6 +2,7 @@
 //! fuzz targets. What comes over the agents' stream has its doors in `firstline-proto`.
 
 use crate::authority::{self, Authority};
+use crate::backtest::Backtests;
 use crate::knowledge;
 use crate::web::{self, WebContext};
 use axum::body::Body;
@@ -12,6 +13,7 @@ use firstline_collector_store::record::{ApiToken, Role};
 use firstline_model::{DeviceId, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::broadcast;
 use tower::ServiceExt;
 
@@ -74,9 +76,14 @@ impl Rest {
     /// Over this store, at a fixed time.
     pub fn over(store: Arc<dyn Store>, now: Timestamp) -> Self {
         let (changes, _) = broadcast::channel(4);
+        let clock: crate::clock::Clock = Arc::new(move || now);
+        let judge = |_: &str| Err(vec!["there are no rules here".to_owned()]);
+        let backtests =
+            Backtests::new(Arc::clone(&store), Arc::clone(&clock), Box::new(judge), Duration::ZERO);
         let router = web::router(WebContext {
             store,
-            clock: Arc::new(move || now),
+            clock,
+            backtests: Arc::new(backtests),
             random: Arc::new(|bytes: &mut [u8]| {
                 bytes.fill(7);
                 Ok(())

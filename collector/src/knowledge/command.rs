@@ -1,10 +1,11 @@
-//! `firstline-collector knowledge check|test|show`: what an author of entries needs before files go live.
+//! `firstline-collector knowledge check|test|show|backtest`: what an author of entries needs before files go live.
 
 use super::describe;
 use super::problem::{Problem, advice};
 use super::schema;
 use super::set::{self, ExampleRun, Judged, Loaded, Origin};
 use super::watch::{Knowledge, Reload, watch};
+use crate::backtest::{self, command::BacktestArgs};
 use firstline_collector_core::knowledge::KnowledgeEntry;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -36,6 +37,8 @@ pub(crate) enum KnowledgeCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Play the stored history with a file that is not in force yet: how many tickets more or fewer, and which
+    Backtest(BacktestArgs),
     /// Print the reference of knowledge files: every table and key
     Schema,
     /// List the entries in force, or show one in full
@@ -74,6 +77,7 @@ pub(crate) fn run(
             write!(out, "{}", schema::page())?;
             return Ok(Exit::Ok);
         }
+        KnowledgeCommand::Backtest(args) => return backtest::command::run(args, data, out, err),
         KnowledgeCommand::Check { dir, json, .. }
         | KnowledgeCommand::Test { dir, json }
         | KnowledgeCommand::Show { dir, json, .. } => (dir.as_deref(), *json),
@@ -99,7 +103,7 @@ pub(crate) fn run(
     let judged = set::judge(&sources);
     match command {
         // Answered above.
-        KnowledgeCommand::Schema => Ok(Exit::Ok),
+        KnowledgeCommand::Schema | KnowledgeCommand::Backtest(_) => Ok(Exit::Ok),
         KnowledgeCommand::Check { .. } => check(&judged, json, out),
         KnowledgeCommand::Test { .. } => test(&judged, json, out),
         KnowledgeCommand::Show { code, .. } => match (&judged.loaded, code) {

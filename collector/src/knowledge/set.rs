@@ -22,6 +22,14 @@ pub(crate) struct Source {
     pub(crate) text: Result<String, String>,
 }
 
+impl Source {
+    /// Whether this file holds the entry `code` (and not only changes to it).
+    pub(crate) fn is_entry_of(&self, code: &RuleCode) -> bool {
+        let text = self.text.as_deref().unwrap_or_default();
+        subject(&self.file, text).is_ok_and(|(of, is_entry)| is_entry && of == *code)
+    }
+}
+
 /// A set together with where each entry came from.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
@@ -31,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) origins: BTreeMap<RuleCode, Origin>,
     /// How many override files are applied.
     pub(crate) overrides: usize,
+    /// The administrators' files in it.
+    pub(crate) sources: Arc<Vec<Source>>,
 }
 
 /// Where an entry stands.
@@ -115,6 +125,16 @@ pub(crate) fn judge_alone(file: &str, text: &str) -> Vec<String> {
     judge_over(&[], &[source]).problems.iter().map(ToString::to_string).collect()
 }
 
+/// Which entry a file is about, and whether it holds the entry itself; else it changes one.
+pub(crate) fn subject(file: &str, text: &str) -> Result<(RuleCode, bool), Vec<Problem>> {
+    let mut problems = Problems::default();
+    match parse(file, text, &mut problems) {
+        Some(Document::Entry(parsed)) => Ok((parsed.entry.code, true)),
+        Some(Document::Override(found)) => Ok((found.code, false)),
+        None => Err(problems.into_sorted()),
+    }
+}
+
 /// The built-in set, with the files of `folder` over it. The error names every problem, for a person.
 pub(crate) fn rules(folder: Option<&Path>) -> Result<Arc<KnowledgeSet>, String> {
     let added = match folder {
@@ -163,6 +183,7 @@ fn judge_entries(pack: &[(&str, &str)], added: &[Source], is_run: impl Fn(&Origi
         origins: entries.iter().map(|(code, (_, origin))| (code.clone(), origin.clone())).collect(),
         set: Arc::new(KnowledgeSet::new(entries.into_values().map(|(parsed, _)| parsed.entry), scoped)),
         overrides: overrides.len(),
+        sources: Arc::new(added.to_vec()),
     });
     Judged { loaded, problems, examples: runs }
 }

@@ -1,22 +1,22 @@
 //! The devices and tickets of a replay, in memory, and the output that tells what becomes of them.
 
-use super::output::{Output, Suppressed};
+use super::output::{Listener, Suppressed};
 use firstline_collector_core::device::{KnownDevice, News};
 use firstline_collector_core::fleet::{Place, Shell, Unticketed};
 use firstline_collector_core::knowledge::KnowledgeSet;
 use firstline_collector_core::ticket::{Ticket, TimelineEntry};
 use firstline_model::{TicketId, Timestamp};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 
 /// What the devices of a trace are and have.
-pub(super) struct House<'k, W: Write> {
+pub(super) struct House<'k, L> {
     pub(super) knowledge: &'k KnowledgeSet,
     pub(super) devices: Vec<Played>,
     /// The Problems of shared causes.
     parents: BTreeMap<TicketId, Ticket>,
     next_ticket: u64,
-    pub(super) output: Output<W>,
+    pub(super) output: L,
 }
 
 /// One device of a trace.
@@ -25,8 +25,8 @@ pub(super) struct Played {
     pub(super) deadline: Option<Timestamp>,
 }
 
-impl<'k, W: Write> House<'k, W> {
-    pub(super) fn new(knowledge: &'k KnowledgeSet, output: Output<W>) -> Self {
+impl<'k, L: Listener> House<'k, L> {
+    pub(super) fn new(knowledge: &'k KnowledgeSet, output: L) -> Self {
         Self { knowledge, devices: Vec::new(), parents: BTreeMap::new(), next_ticket: 1, output }
     }
 
@@ -66,7 +66,7 @@ impl<'k, W: Write> House<'k, W> {
     }
 }
 
-impl<W: Write> Shell for House<'_, W> {
+impl<L: Listener> Shell for House<'_, L> {
     type Error = io::Error;
 
     fn known(&mut self, place: Place) -> Option<&mut KnownDevice> {

@@ -6,6 +6,16 @@ use firstline_model::deceptive::one_line;
 use serde::Serialize;
 use std::io::{self, Write};
 
+/// Where it is told what becomes of the tickets of a recording.
+pub(crate) trait Listener {
+    /// A ticket was opened or changed.
+    fn ticket(&mut self, before: Option<&Ticket>, after: &Ticket, at: Timestamp) -> io::Result<()>;
+    /// A breach made no ticket.
+    fn suppressed(&mut self, one: &Suppressed<'_>) -> io::Result<()>;
+    /// Nothing more comes.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
 /// Writes lines for programs (NDJSON) or for a person.
 pub(super) struct Output<W: Write> {
     out: W,
@@ -44,14 +54,14 @@ struct SuppressedLine<'a> {
 }
 
 /// A breach without a ticket of its own.
-pub(super) struct Suppressed<'a> {
-    pub(super) at: Timestamp,
-    pub(super) reason: &'a str,
-    pub(super) device: Option<&'a str>,
-    pub(super) rule: &'a str,
-    pub(super) component: String,
+pub(crate) struct Suppressed<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) reason: &'a str,
+    pub(crate) device: Option<&'a str>,
+    pub(crate) rule: &'a str,
+    pub(crate) component: String,
     /// The ticket that explains it.
-    pub(super) parent: Option<u64>,
+    pub(crate) parent: Option<u64>,
 }
 
 impl<W: Write> Output<W> {
@@ -59,13 +69,15 @@ impl<W: Write> Output<W> {
         Self { out, json, opened: 0, suppressed: 0 }
     }
 
+    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, line)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+impl<W: Write> Listener for Output<W> {
     /// What became of a ticket, when anything did that a person would be told.
-    pub(super) fn ticket(
-        &mut self,
-        before: Option<&Ticket>,
-        after: &Ticket,
-        at: Timestamp,
-    ) -> io::Result<()> {
+    fn ticket(&mut self, before: Option<&Ticket>, after: &Ticket, at: Timestamp) -> io::Result<()> {
         let Some(transition) = transition(before, after) else { return Ok(()) };
         self.opened += u64::from(transition == "opened");
         let line = TicketLine {
@@ -100,8 +112,7 @@ impl<W: Write> Output<W> {
         )
     }
 
-    /// A breach that made no ticket.
-    pub(super) fn suppressed(&mut self, one: &Suppressed<'_>) -> io::Result<()> {
+    fn suppressed(&mut self, one: &Suppressed<'_>) -> io::Result<()> {
         self.suppressed += 1;
         let line = SuppressedLine {
             t: second(one.at),
@@ -125,13 +136,8 @@ impl<W: Write> Output<W> {
         )
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-
-    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, line)?;
-        self.out.write_all(b"\n")
     }
 }
 

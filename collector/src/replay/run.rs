@@ -5,15 +5,14 @@
 
 use super::house::House;
 use super::line::device_id;
-use super::output::Output;
+use super::output::Listener;
 use firstline_collector_core::device::{KnownDevice, News};
 use firstline_collector_core::finding::{DeviceState, Phase};
 use firstline_collector_core::fleet::{Fleet, Place};
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
 use firstline_model::{Body, Observation, Timestamp, Value};
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 /// A deadline that has passed and changed nothing is looked at again after this.
@@ -21,8 +20,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A replay in progress.
-pub(super) struct Replay<'k, W: Write> {
-    house: House<'k, W>,
+pub(crate) struct Replay<'k, L> {
+    house: House<'k, L>,
     /// The same devices, in the same order, as far as they have something in common.
     fleet: Fleet,
     /// Places of devices by id. Never iterated, so its order cannot show.
@@ -31,20 +30,20 @@ pub(super) struct Replay<'k, W: Write> {
     now: Timestamp,
     observations: u64,
     late: u64,
+    /// The devices were enrolled to their sites; what they say of it themselves does not count.
+    sites_are_known: bool,
 }
 
 /// What a replay amounted to.
-pub(super) struct Figures {
-    observations: u64,
-    devices: usize,
-    opened: u64,
-    suppressed: u64,
+pub(crate) struct Figures {
+    pub(crate) observations: u64,
+    pub(crate) devices: usize,
     /// Lines that were not in order of time.
     pub(super) late: u64,
 }
 
-impl<'k, W: Write> Replay<'k, W> {
-    pub(super) fn new(knowledge: &'k KnowledgeSet, output: Output<W>) -> Self {
+impl<'k, L: Listener> Replay<'k, L> {
+    pub(crate) fn new(knowledge: &'k KnowledgeSet, output: L) -> Self {
         Self {
             house: House::new(knowledge, output),
             fleet: Fleet::default(),
@@ -53,20 +52,47 @@ impl<'k, W: Write> Replay<'k, W> {
             now: Timestamp::from_millis(i64::MIN),
             observations: 0,
             late: 0,
+            sites_are_known: false,
         }
+    }
+
+    /// A replay of what a collector stored: where its devices belong was decided when they were enrolled.
+    pub(crate) fn of_enrolled_devices(knowledge: &'k KnowledgeSet, listener: L) -> Self {
+        Self { sites_are_known: true, ..Self::new(knowledge, listener) }
     }
 
     /// Takes one line in. The inner error says why the line is refused.
     pub(super) fn take(&mut self, device: &str, observation: &Observation) -> io::Result<Result<(), String>> {
         let at = observation.observed_at;
         self.late += u64::from(at < self.now);
+        self.reach(at)?;
+        match self.place(device) {
+            Ok(place) => self.judge(place, observation).map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    /// The clock of the recording shows `at`: what was due before is settled. It never goes back.
+    pub(crate) fn reach(&mut self, at: Timestamp) -> io::Result<()> {
         self.now = self.now.max(at);
-        self.settle(self.now.minus(MILLISECOND))?;
-        let place = match self.place(device) {
-            Ok(place) => place,
-            Err(why) => return Ok(Err(why)),
-        };
+        self.settle(self.now.minus(MILLISECOND))
+    }
+
+    /// Takes a device in of which something is known before it says anything; returns its place.
+    pub(crate) fn join(&mut self, known: KnownDevice) -> usize {
+        let device = known.traits.device.clone();
+        let (facts, site) = (known.facts.clone(), known.traits.site.clone());
+        let fleet = self.fleet.add(device.clone(), self.now);
+        self.fleet.know(fleet, &facts, site.as_deref());
+        let place = self.house.add(known);
+        self.places.insert(device.as_str().to_owned(), place);
+        place
+    }
+
+    /// Judges one observation of the device at `place`, at the time that the recording has reached.
+    pub(crate) fn judge(&mut self, place: usize, observation: &Observation) -> io::Result<()> {
         self.observations += 1;
+        let at = observation.observed_at;
         let played = &mut self.house.devices[place];
         let mut news = News::default();
         let facts_changed = played.known.observe(self.house.knowledge, observation, &mut news);
@@ -74,7 +100,9 @@ impl<'k, W: Write> Replay<'k, W> {
         match &observation.body {
             Body::Facts(facts) if facts_changed => {
                 // Nobody enrolled the devices of a trace: what it says of their sites is all there is.
-                if let Some(site) = facts.get("site").and_then(Value::as_text) {
+                if !self.sites_are_known
+                    && let Some(site) = facts.get("site").and_then(Value::as_text)
+                {
                     played.known.traits.site = Some(site.to_owned());
                 }
                 self.fleet.know(Place(place), &played.known.facts, played.known.traits.site.as_deref());
@@ -89,20 +117,16 @@ impl<'k, W: Write> Replay<'k, W> {
         }
         self.decide(place, news, self.now)?;
         self.schedule(place, at);
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Settles what is due at the very end of the trace.
-    pub(super) fn finish(mut self) -> io::Result<Figures> {
+    /// Settles what is due at the very end of the recording.
+    pub(crate) fn finish(mut self) -> io::Result<(Figures, L)> {
         self.settle(self.now)?;
-        self.house.output.flush()?;
-        Ok(Figures {
-            observations: self.observations,
-            devices: self.house.devices.len(),
-            opened: self.house.output.opened,
-            suppressed: self.house.output.suppressed,
-            late: self.late,
-        })
+        self.house.output.finish()?;
+        let figures =
+            Figures { observations: self.observations, devices: self.house.devices.len(), late: self.late };
+        Ok((figures, self.house.output))
     }
 
     fn place(&mut self, device: &str) -> Result<usize, String> {
@@ -112,11 +136,7 @@ impl<'k, W: Write> Replay<'k, W> {
         let id = device_id(device)?;
         let traits = DeviceTraits { device: id, site: None, tags: Vec::new(), device_class: None };
         let facts = Value::map::<&'static str>([]);
-        let known = KnownDevice::new(traits, device.to_owned(), facts, DeviceState::default(), Vec::new());
-        self.fleet.add(known.traits.device.clone(), self.now);
-        let place = self.house.add(known);
-        self.places.insert(device.to_owned(), place);
-        Ok(place)
+        Ok(self.join(KnownDevice::new(traits, device.to_owned(), facts, DeviceState::default(), Vec::new())))
     }
 
     fn settle(&mut self, until: Timestamp) -> io::Result<()> {
@@ -176,15 +196,5 @@ impl<'k, W: Write> Replay<'k, W> {
             return Ok(());
         }
         self.fleet.perform(self.house.knowledge, acts, &mut self.house, now)
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} observations of {} devices: {} tickets opened, {} breaches without a ticket",
-            self.observations, self.devices, self.opened, self.suppressed
-        )
     }
 }

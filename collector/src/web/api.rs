@@ -1,6 +1,7 @@
 //! The REST interface: routes under `/api/v1` together with their OpenAPI document.
 
 mod audit;
+mod backtests;
 mod change;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod devices;
@@ -16,6 +17,7 @@ mod ticket_shape;
 #[expect(unused_qualifications, reason = "the OpenAPI macro repeats the type of the query")]
 mod tickets;
 
+pub(super) use backtests::{begin_backtest, call_off, seen_backtest};
 pub(super) use ticket_shape::{Hostnames, actor, affected, children, is_breached};
 pub(super) use tickets::{open_states, seen as seen_ticket};
 
@@ -70,6 +72,9 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(tickets::timeline))
         .routes(routes!(knowledge::list))
         .routes(routes!(knowledge::one))
+        .routes(routes!(backtests::begin))
+        .routes(routes!(backtests::list))
+        .routes(routes!(backtests::one, backtests::cancel))
         .routes(routes!(audit::list))
         .routes(routes!(events::stream))
         .routes(routes!(document))

@@ -1,8 +1,9 @@
 //! What the web side is given at construction, so that it stays free of clocks, randomness and other parts' insides.
 
+use crate::backtest::Backtests;
 use crate::web::password::Passwords;
 use crate::web::throttle::Throttle;
-use firstline_collector_core::knowledge::{Cause, KnowledgeEntry, Level};
+use firstline_collector_core::knowledge::{Cause, Compare, Condition, KnowledgeEntry, Level};
 use firstline_collector_core::sla::Calendar;
 use firstline_collector_store::Store;
 use firstline_model::{DeviceId, TicketId, Timestamp};
@@ -21,6 +22,8 @@ pub(crate) struct WebContext {
     pub(crate) random: Arc<RandomBytes>,
     /// The knowledge entries in force.
     pub(crate) knowledge: Arc<dyn KnowledgeList>,
+    /// What-if questions over the stored history.
+    pub(crate) backtests: Arc<Backtests>,
     /// Whether the collector can do its work.
     pub(crate) health: Arc<dyn Health>,
     /// Told after every commit that changed what pages show; the web side subscribes.
@@ -83,6 +86,8 @@ pub(crate) struct KnowledgeText {
     pub(crate) component: String,
     /// Each level: severity and hold time in words.
     pub(crate) levels: Vec<String>,
+    /// What can be turned at each level without writing TOML.
+    pub(crate) knobs: Vec<Knob>,
     /// For the person at the machine.
     pub(crate) person: String,
     /// For a technician.
@@ -95,6 +100,19 @@ pub(crate) struct KnowledgeText {
     pub(crate) steps: Vec<String>,
     /// Title, address and text of the article.
     pub(crate) article: Option<ArticleText>,
+}
+
+/// What a form offers to change at one level of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Knob {
+    /// The level: `warning`.
+    pub(crate) severity: String,
+    /// The table of an override that changes it: `detect` or `detect.warning`.
+    pub(crate) table: String,
+    /// The key of the comparison and its present number, when the level compares a sample with a fixed one.
+    pub(crate) number: Option<(&'static str, String)>,
+    /// The present hold time: `15m`.
+    pub(crate) hold: String,
 }
 
 /// The article of an entry.
@@ -120,6 +138,7 @@ impl KnowledgeText {
             opens_ticket: entry.opens_ticket,
             component: entry.detection.component.as_str().to_owned(),
             levels: entry.detection.levels.iter().map(level_in_words).collect(),
+            knobs: knobs(&entry.detection.levels),
             person: entry.explanation.person.clone(),
             technician: entry.explanation.technician.clone(),
             tests: entry.tests.iter().map(|test| test.diagnostic.clone()).collect(),
@@ -131,6 +150,42 @@ impl KnowledgeText {
                 body: article.body.clone(),
             }),
         }
+    }
+}
+
+/// One for each severity that has one level; several of a severity have to be changed in TOML.
+fn knobs(levels: &[Level]) -> Vec<Knob> {
+    let alone = |level: &&Level| levels.iter().filter(|other| other.severity == level.severity).count() == 1;
+    let knob = |level: &Level| {
+        let severity = level.severity.to_string();
+        let table = if levels.len() == 1 { "detect".to_owned() } else { format!("detect.{severity}") };
+        let number = match &level.when {
+            Condition::Sample { compare, level, .. } => Some((key_of(*compare), level.to_string())),
+            Condition::Relative { .. }
+            | Condition::Increase { .. }
+            | Condition::Event { .. }
+            | Condition::State { .. }
+            | Condition::Absent { .. }
+            | Condition::Changed { .. }
+            | Condition::All(_)
+            | Condition::Any(_)
+            | Condition::Not(_)
+            | Condition::Known(_)
+            | Condition::EveryComponent(_) => None,
+        };
+        Knob { severity, table, number, hold: crate::knowledge::duration(level.hold) }
+    };
+    levels.iter().filter(alone).map(knob).collect()
+}
+
+/// The key of knowledge files for a comparison.
+fn key_of(compare: Compare) -> &'static str {
+    match compare {
+        Compare::Above => "above",
+        Compare::Below => "below",
+        Compare::AtLeast => "at_least_value",
+        Compare::AtMost => "at_most_value",
+        Compare::Equals => "equals",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pages of the helpdesk, rendered on the server; reading needs no script.
 
 pub(super) mod audit;
+pub(super) mod backtest;
 pub(super) mod board;
 pub(super) mod device;
 pub(super) mod devices;

@@ -43,6 +43,9 @@ pub(super) fn table() -> Vec<(&'static str, Access, MethodRouter<Web>)> {
         ("/tickets/{id}/actions", Person, post(pages::ticket_action::apply)),
         ("/knowledge", Person, get(pages::knowledge::list)),
         ("/knowledge/{code}", Person, get(pages::knowledge::show)),
+        ("/knowledge/{code}/backtest", Person, get(pages::backtest::form).post(pages::backtest::begin)),
+        ("/backtests/{id}", Person, get(pages::backtest::show)),
+        ("/backtests/{id}/cancel", Person, post(pages::backtest::cancel)),
         ("/audit", Person, get(pages::audit::list)),
     ]
 }

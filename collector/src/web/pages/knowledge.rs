@@ -34,6 +34,8 @@ struct EntryPage {
     entry: KnowledgeText,
     article_link: Option<Shown>,
     impact: &'static str,
+    /// The caller may ask what another threshold would have done.
+    may_test: bool,
 }
 
 /// `GET /knowledge`
@@ -80,6 +82,7 @@ pub(in crate::web) async fn show(
             2 => "a shared device or several people",
             _ => "one person",
         },
+        may_test: caller.may_act(),
         entry,
     };
     render(StatusCode::OK, &page)

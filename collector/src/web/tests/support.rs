@@ -1,5 +1,7 @@
 //! A collector with two sites in memory, and a caller of its router.
 
+use crate::backtest::{self, Backtests};
+use crate::web::context::Knob;
 use crate::web::{Change, Health, KnowledgeList, KnowledgeText, WebContext, router, secret_hash};
 use axum::Router;
 use axum::body::Body;
@@ -86,6 +88,12 @@ impl KnowledgeList for OneEntry {
             opens_ticket: true,
             component: "filesystem".to_owned(),
             levels: vec!["warning after 15 min".to_owned(), "critical after 5 min".to_owned()],
+            knobs: vec![Knob {
+                severity: "warning".to_owned(),
+                table: "detect.warning".to_owned(),
+                number: Some(("above", "0.9".to_owned())),
+                hold: "15m".to_owned(),
+            }],
             person: "There is hardly any room left on this disk.".to_owned(),
             technician: "Used space is above the level for the hold time.".to_owned(),
             tests: vec!["largest_directories".to_owned()],
@@ -114,6 +122,22 @@ impl Desk {
                 Ok(())
             }),
             knowledge: Arc::new(OneEntry),
+            backtests: Arc::new(Backtests::new(
+                Arc::clone(&store) as _,
+                Arc::new({
+                    let now = Arc::clone(&now);
+                    move || Timestamp::from_millis(now.load(Ordering::Relaxed))
+                }),
+                Box::new(|text| {
+                    backtest::judge(
+                        &crate::knowledge::rules(None).map_err(|why| vec![why])?,
+                        &[],
+                        "the change",
+                        text,
+                    )
+                }),
+                Duration::from_hours(7 * 24),
+            )),
             health: Arc::new(Problems(Arc::clone(&problems))),
             changes: changes.clone(),
             touched: Arc::new(|_| ()),
