@@ -2,7 +2,7 @@
 
 use crate::knowledge::Knowledge;
 use crate::telemetry::Figures;
-use crate::web::{Health, KnowledgeList, KnowledgeText};
+use crate::web::{Health, KnowledgeList, KnowledgeText, RefusedFile};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,6 +33,17 @@ impl KnowledgeList for Entries {
             Arc::new(running.set.entries.values().map(KnowledgeText::of).collect());
         *made = Some((set, Arc::clone(&list)));
         list
+    }
+
+    fn refused(&self) -> Vec<RefusedFile> {
+        let problems = self.knowledge.problems();
+        let shown = problems.iter().map(|problem| RefusedFile {
+            file: problem.place.file.to_string(),
+            line: problem.place.line,
+            reason: problem.what.clone(),
+            advice: problem.advice.clone(),
+        });
+        shown.collect()
     }
 }
 

@@ -62,6 +62,10 @@ impl web::KnowledgeList for NoKnowledge {
     fn entries(&self) -> Arc<Vec<web::KnowledgeText>> {
         Arc::default()
     }
+
+    fn refused(&self) -> Vec<web::RefusedFile> {
+        Vec::new()
+    }
 }
 
 struct Ready;

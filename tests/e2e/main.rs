@@ -1,5 +1,6 @@
 //! End-to-end tests: both programs as a company runs them, with real faults.
 
+mod backtest;
 mod backup;
 mod clocks;
 mod clones;

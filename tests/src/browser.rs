@@ -151,6 +151,18 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
+    /// Keeps a picture of the page, for a person who wants to see it: in the folder that `FIRSTLINE_PICTURES` names, as
+    /// base64 of a PNG; without it nothing is kept.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn keep_picture(&mut self, name: &str) {
+        let Some(folder) = std::env::var_os("FIRSTLINE_PICTURES") else { return };
+        let picture = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
+        let file = std::path::Path::new(&folder).join(format!("{name}.png.base64"));
+        std::fs::write(file, picture["data"].as_str().unwrap_or_default()).expect("a picture can be kept");
+    }
+
     /// The cookies of the page, as the browser keeps them.
     pub fn cookies(&mut self) -> Vec<Json> {
         let found = self.call("Network.getCookies", json!({}));

@@ -14,6 +14,7 @@ use crate::evaluate::{Moment, Transition, TransitionKind};
 use crate::finding::{DeviceState, Finding, Phase};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
 use crate::present;
+use crate::quiet::BELOW_IMPACT;
 use crate::sla::Calendar;
 use crate::ticket::{
     self, Actor, Change, Effect, Opening, REOPEN_WITHIN, RuledOut, Ticket, TicketInput, TicketKind,
@@ -149,7 +150,17 @@ impl Desk<'_> {
                 }
             }
             TransitionKind::Fired => {
-                let Some(entry) = entry.filter(|entry| entry.opens_ticket) else { return };
+                let Some(entry) = entry else { return };
+                if !entry.opens_ticket {
+                    self.outcome.suppressions.push(Suppression {
+                        rule: transition.rule.clone(),
+                        component: transition.component.clone(),
+                        at: transition.at,
+                        reason: BELOW_IMPACT.to_owned(),
+                        until: None,
+                    });
+                    return;
+                }
                 match ticket {
                     Some(ticket) => {
                         self.note_snoozed(&ticket, transition);

@@ -179,7 +179,9 @@ fn take(
         }
         Body::Presence(presence) => {
             judge.settle_all(state, at, judge::Until::Before);
-            ingest::presence(state, *presence, at);
+            if ingest::presence(state, *presence, at) {
+                judge.note_away(state, *presence, at);
+            }
         }
         Body::Diagnostic(_) | Body::Facts(_) | Body::Gap { .. } => {}
     }

@@ -17,7 +17,7 @@ pub use zone::Zone;
 
 use crate::finding::{DeviceState, Finding};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry};
-use firstline_model::{DeviceId, RuleCode, Timestamp};
+use firstline_model::{DeviceId, Presence, RuleCode, Timestamp};
 use std::time::Duration;
 
 /// The ends of windows are spread over this much.
@@ -106,6 +106,19 @@ impl Quiet {
 pub fn reason_of(window: &Window) -> String {
     format!("{PREFIX}{}", window.name)
 }
+
+/// Why a breach of a device with this presence becomes no ticket; `None` when that is no reason.
+pub fn away(presence: Presence) -> Option<&'static str> {
+    match presence {
+        Presence::Asleep => Some("asleep: the hold time stands still until the device is awake"),
+        Presence::ShutDown => Some("off: the hold time stands still until the device is on"),
+        Presence::Crashed => Some("off: the device stopped; the hold time stands still until it is on"),
+        Presence::Online | Presence::OffNetwork | Presence::Retired => None,
+    }
+}
+
+/// Why a breach of an entry that only explains others becomes no ticket.
+pub const BELOW_IMPACT: &str = "below impact: this check explains others and opens no ticket of its own";
 
 /// How reasons of maintenance begin.
 const PREFIX: &str = "maintenance: ";

@@ -72,6 +72,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(tickets::timeline))
         .routes(routes!(knowledge::list))
         .routes(routes!(knowledge::one))
+        .routes(routes!(knowledge::refused))
         .routes(routes!(backtests::begin))
         .routes(routes!(backtests::list))
         .routes(routes!(backtests::one, backtests::cancel))

@@ -48,6 +48,23 @@ pub(crate) struct NoRandomness;
 pub(crate) trait KnowledgeList: Send + Sync {
     /// All entries, by code.
     fn entries(&self) -> Arc<Vec<KnowledgeText>>;
+
+    /// What is wrong with the newest files, one sentence with file and line each, when they are refused and what ran
+    /// before still runs.
+    fn refused(&self) -> Vec<RefusedFile>;
+}
+
+/// One reason why the newest knowledge files are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedFile {
+    /// The file's name without its folder.
+    pub(crate) file: String,
+    /// The line, from 1; 0 when the file cannot be read at all.
+    pub(crate) line: usize,
+    /// What is wrong.
+    pub(crate) reason: String,
+    /// What to do about it.
+    pub(crate) advice: String,
 }
 
 /// Says what keeps the collector from doing its work.

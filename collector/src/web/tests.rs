@@ -1,6 +1,7 @@
 //! The router as a whole, called without a network.
 
 mod access;
+mod backtests;
 mod desk;
 mod hostile;
 mod interface;

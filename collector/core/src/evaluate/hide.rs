@@ -6,9 +6,20 @@ use super::{TransitionKind, transition};
 use crate::finding::{DeviceState, Finding, Phase};
 use crate::knowledge::KnowledgeEntry;
 use crate::quiet::{self, Held};
-use firstline_model::{Attributes, Timestamp};
+use firstline_model::{Attributes, Presence, Timestamp};
 
 impl Judge<'_> {
+    /// The device went away while findings were on their way: their hold times stand still, which is why none of them
+    /// becomes a ticket meanwhile.
+    pub(super) fn note_away(&mut self, state: &DeviceState, presence: Presence, at: Timestamp) {
+        let Some(reason) = quiet::away(presence) else { return };
+        for finding in state.findings.values().filter(|finding| finding.phase == Phase::Pending) {
+            let attributes = deciding_attributes(state, finding);
+            let kind = TransitionKind::Suppressed { reason: reason.to_owned() };
+            self.out.push(transition(finding, kind, at, &attributes));
+        }
+    }
+
     /// A hidden finding fires when nothing hides it any more, unless it recovers already. One that was held back has to be
     /// true now (`is_true`): what was last seen before a window says nothing about its end.
     pub(super) fn recheck(

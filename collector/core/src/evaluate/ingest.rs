@@ -29,10 +29,10 @@ const BROKEN: Duration = Duration::from_secs(60);
 /// Probes look twice a day at least; one longer gap must not make a series look slow for ever.
 const MAX_SPACING: Duration = Duration::from_secs(12 * 3600);
 
-/// Takes note of a change of presence. An older one than the last is ignored.
-pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestamp) {
+/// Takes note of a change of presence; `false` when it is none, or older than the last.
+pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestamp) -> bool {
     if state.presence_since.is_some_and(|since| at < since) || state.presence == Some(presence) {
-        return;
+        return false;
     }
     if let (Some(before), Some(since)) = (state.presence, state.presence_since)
         && !before.is_powered_on()
@@ -47,6 +47,7 @@ pub(crate) fn presence(state: &mut DeviceState, presence: Presence, at: Timestam
     }
     state.presence = Some(presence);
     state.presence_since = Some(at);
+    true
 }
 
 /// A device that reports samples is awake, even when the news of its waking was lost.

@@ -70,6 +70,33 @@ impl From<&KnowledgeText> for KnowledgeJson {
     }
 }
 
+/// A reason why the newest files are refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RefusedJson {
+    /// Its name in knowledge.d.
+    #[schema(example = "oslo.toml")]
+    file: String,
+    /// The line, from 1; 0 when the file cannot be read at all.
+    line: usize,
+    reason: String,
+    advice: String,
+}
+
+/// What is wrong with the newest knowledge files. While there is anything, the set before them stays in force.
+#[utoipa::path(get, path = "/knowledge-refused", operation_id = "listRefusedKnowledge", tag = "knowledge", responses(
+    (status = 200, body = Items<RefusedJson>),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn refused(State(web): State<Web>, _caller: Caller) -> Json<Items<RefusedJson>> {
+    let problems = web.context.knowledge.refused().into_iter();
+    let items = problems.map(|one| RefusedJson {
+        file: one.file,
+        line: one.line,
+        reason: one.reason,
+        advice: one.advice,
+    });
+    Json(Items { items: items.collect(), next: None })
+}
+
 /// All entries in force, by code. They fit one page.
 #[utoipa::path(get, path = "/knowledge", operation_id = "listKnowledge", tag = "knowledge", responses(
     (status = 200, body = Items<KnowledgeJson>),

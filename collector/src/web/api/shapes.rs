@@ -45,6 +45,10 @@ pub(in crate::web) struct DeviceJson {
     status: String,
     /// `online`, `asleep`, `shut_down`, `off_network`, `crashed` or `retired`; null before the device said so.
     presence: Option<String>,
+    /// In one word: `online`, `asleep`, `off` (it said so, or it crashed) or `silent` (it broke off and said nothing).
+    state: Option<&'static str>,
+    /// Since when it is asleep, off or silent. RFC 3339, UTC.
+    state_since: Option<String>,
     tags: Vec<String>,
     /// What it says of itself.
     #[schema(value_type = Object)]
@@ -54,6 +58,17 @@ pub(in crate::web) struct DeviceJson {
     enrolled_at: String,
     last_seen_at: Option<String>,
     certificate: CertificateJson,
+}
+
+/// What a presence means for who wants to reach the device.
+fn state_of(presence: Presence) -> Option<&'static str> {
+    match presence {
+        Presence::Online => Some("online"),
+        Presence::Asleep => Some("asleep"),
+        Presence::ShutDown | Presence::Crashed => Some("off"),
+        Presence::OffNetwork => Some("silent"),
+        Presence::Retired => None,
+    }
 }
 
 /// A device's certificate.
@@ -72,6 +87,11 @@ impl From<&Device> for DeviceJson {
             site: device.site.clone(),
             status: device.status.as_str().to_owned(),
             presence: device.presence.map(|presence| presence.to_string()),
+            state: device.presence.and_then(state_of),
+            state_since: device
+                .last_seen_at
+                .filter(|_| device.presence.is_some_and(|presence| presence != Presence::Online))
+                .map(|at| at.to_string()),
             tags: device.tags.clone(),
             facts: json(&device.facts),
             agent_version: device.agent_version.clone(),

@@ -11,8 +11,9 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use firstline_collector_core::desk::Suppression;
-use firstline_collector_core::finding::{Finding, Phase};
+use firstline_collector_core::finding::{Finding, Phase, Standing};
 use firstline_collector_core::present::word;
+use firstline_collector_core::ticket::Ticket;
 use firstline_collector_store::quiet::SuppressionFilter;
 use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
 use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
@@ -71,7 +72,10 @@ struct FindingView {
     phase: &'static str,
     since: String,
     value: String,
-    suppressed: Option<Shown>,
+    /// Number and key of the ticket that it belongs to.
+    ticket: Option<(String, String)>,
+    /// Why there is none.
+    why_none: Option<Shown>,
 }
 
 /// A breach that made no ticket.
@@ -177,7 +181,10 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         certificate_until: units::moment(device.certificate_not_after),
         tags: device.tags.iter().map(|tag| Shown::line(tag)).collect(),
         domains: domains(&latest, &findings, now),
-        findings: findings.iter().map(|finding| FindingView::of(finding, now)).collect(),
+        findings: findings
+            .iter()
+            .map(|finding| FindingView::of(finding, ticket_of(finding, &tickets, &web), now))
+            .collect(),
         held: held.iter().map(|one| HeldView::of(&one.suppression, now)).collect(),
         tickets: tickets.iter().map(|ticket| TicketRow::of(ticket, Some(&device.hostname), now)).collect(),
         facts: units::document_lines(&device.facts),
@@ -279,8 +286,45 @@ impl HeldView {
     }
 }
 
+/// The ticket that stands for a finding, or why none does.
+type TicketOrWhy = (Option<(String, String)>, Option<String>);
+
+/// `tickets` are the device's, open ones first.
+fn ticket_of(finding: &Finding, tickets: &[Ticket], web: &Web) -> TicketOrWhy {
+    let own = tickets.iter().find(|ticket| {
+        ticket.rule.as_ref() == Some(&finding.rule) && ticket.component.as_ref() == Some(&finding.component)
+    });
+    let link = |ticket: &Ticket| Some((ticket.id.0.to_string(), ticket.key()));
+    let none = |why: &str| (None, Some(format!("none: {why}")));
+    if let Some(open) = own.filter(|ticket| ticket.state.is_open()) {
+        return (link(open), finding.suppressed.as_ref().map(|why| format!(" ({why})")));
+    }
+    if let Standing::Member(parent) = finding.standing {
+        return (Some((parent.0.to_string(), format!("PRB-{:06}", parent.0))), Some(" (shared cause)".to_owned()));
+    }
+    if let Some(why) = &finding.suppressed {
+        return none(why);
+    }
+    if finding.phase == Phase::Pending {
+        return none("it does not hold for long enough yet");
+    }
+    if let Standing::Waiting(until) = finding.standing {
+        return none(&format!("compared with other devices until {} UTC", units::moment(until)));
+    }
+    let entries = web.context.knowledge.entries();
+    let entry = entries.iter().find(|entry| entry.code == finding.rule.as_str());
+    if entry.is_some_and(|entry| !entry.opens_ticket) {
+        return none(firstline_collector_core::quiet::BELOW_IMPACT);
+    }
+    match own {
+        // It was resolved, closed or cancelled while the finding goes on.
+        Some(over) => (link(over), Some(format!(" ({})", units::words(over.state.as_str())))),
+        None => none("it is older than the 50 newest tickets of this device, or is being decided about"),
+    }
+}
+
 impl FindingView {
-    fn of(finding: &Finding, now: Timestamp) -> Self {
+    fn of(finding: &Finding, (ticket, why_none): TicketOrWhy, now: Timestamp) -> Self {
         let measured = |value: f64| units::measured(&finding.metric, value);
         let value = match (finding.value, finding.threshold) {
             // The level of what is a word (yes, stopped) would say nothing.
@@ -296,7 +340,8 @@ impl FindingView {
             phase: finding.phase.as_str(),
             since: units::ago(finding.since, now),
             value,
-            suppressed: finding.suppressed.as_deref().map(Shown::line),
+            ticket,
+            why_none: why_none.as_deref().map(Shown::line),
         }
     }
 }

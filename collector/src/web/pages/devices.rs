@@ -34,6 +34,8 @@ pub(super) struct DeviceRow {
     pub(super) site: Shown,
     pub(super) presence: &'static str,
     pub(super) presence_class: &'static str,
+    /// Since when it is so, for what is not online.
+    pub(super) presence_since: Option<String>,
     pub(super) status: Option<&'static str>,
     pub(super) seen: String,
     pub(super) system: Shown,
@@ -107,12 +109,14 @@ impl DeviceRow {
     pub(super) fn of(device: &Device, open_tickets: usize) -> Self {
         let fact = |name: &str| device.facts.get(name).and_then(|value| value.as_text()).unwrap_or_default();
         let (presence, presence_class) = presence(device);
+        let is_away = device.presence.is_some_and(|presence| presence != Presence::Online);
         Self {
             id: device.id.to_string(),
             hostname: Shown::line(&device.hostname),
             site: Shown::line(device.site.as_deref().unwrap_or_default()),
             presence,
             presence_class,
+            presence_since: device.last_seen_at.filter(|_| is_away).map(units::moment),
             status: (device.status != DeviceStatus::Active).then(|| device.status.as_str()),
             seen: String::new(),
             system: Shown::line(format!("{} {}", fact("os"), fact("os_version")).trim()),
@@ -124,13 +128,12 @@ impl DeviceRow {
 
 /// Presence in words, with its class in the style sheet.
 fn presence(device: &Device) -> (&'static str, &'static str) {
-    use firstline_model::Presence;
     match device.presence {
         Some(Presence::Online) => ("online", "dot-ok"),
         Some(Presence::Asleep) => ("asleep", "dot-away"),
-        Some(Presence::ShutDown) => ("shut down", "dot-away"),
-        Some(Presence::OffNetwork) => ("off network", "dot-away"),
-        Some(Presence::Crashed) => ("crashed", "dot-bad"),
+        Some(Presence::ShutDown) => ("off", "dot-away"),
+        Some(Presence::OffNetwork) => ("silent", "dot-away"),
+        Some(Presence::Crashed) => ("off, it crashed", "dot-bad"),
         Some(Presence::Retired) => ("retired", "dot-away"),
         None => ("not known yet", "dot-away"),
     }

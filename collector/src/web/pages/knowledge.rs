@@ -2,7 +2,7 @@
 
 use super::{Frame, PageResult, render, safe_link};
 use crate::web::caller::Caller;
-use crate::web::context::{KnowledgeText, Web};
+use crate::web::context::{KnowledgeText, RefusedFile, Web};
 use crate::web::failure::Failure;
 use crate::web::input::Segment;
 use crate::web::shown::Shown;
@@ -18,6 +18,14 @@ struct KnowledgePage {
     frame: Frame,
     count: usize,
     categories: Vec<(Shown, Vec<EntryRow>)>,
+    refused: Vec<RefusedRow>,
+}
+
+/// What is wrong with a file that is not in force.
+struct RefusedRow {
+    place: Shown,
+    reason: Shown,
+    advice: Shown,
 }
 
 struct EntryRow {
@@ -58,12 +66,27 @@ pub(in crate::web) async fn list(State(web): State<Web>, caller: Caller) -> Page
     let page = KnowledgePage {
         frame: Frame::of(&caller, "knowledge", "Knowledge"),
         count: entries.len(),
+        refused: web.context.knowledge.refused().iter().map(RefusedRow::of).collect(),
         categories: categories
             .into_iter()
             .map(|(name, rows)| (Shown::line(&units::words(name)), rows))
             .collect(),
     };
     render(StatusCode::OK, &page)
+}
+
+impl RefusedRow {
+    fn of(problem: &RefusedFile) -> Self {
+        let place = match problem.line {
+            0 => problem.file.clone(),
+            line => format!("{}:{line}", problem.file),
+        };
+        Self {
+            place: Shown::line(&place),
+            reason: Shown::line(&problem.reason),
+            advice: Shown::line(&problem.advice),
+        }
+    }
 }
 
 /// `GET /knowledge/{code}`

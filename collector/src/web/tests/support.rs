@@ -2,7 +2,7 @@
 
 use crate::backtest::{self, Backtests};
 use crate::web::context::Knob;
-use crate::web::{Change, Health, KnowledgeList, KnowledgeText, WebContext, router, secret_hash};
+use crate::web::{Change, Health, KnowledgeList, KnowledgeText, RefusedFile, WebContext, router, secret_hash};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -101,6 +101,15 @@ impl KnowledgeList for OneEntry {
             steps: vec!["Look at the largest folders below".to_owned()],
             article: None,
         }])
+    }
+
+    fn refused(&self) -> Vec<RefusedFile> {
+        vec![RefusedFile {
+            file: "mine.toml".to_owned(),
+            line: 3,
+            reason: "`abuv` is not a key of [detect]".to_owned(),
+            advice: "did you mean `above`?".to_owned(),
+        }]
     }
 }
 

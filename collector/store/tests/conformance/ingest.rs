@@ -399,7 +399,9 @@ async fn history_is_read_page_by_page_in_order_of_receipt_and_each_record_once()
             let page = store.kept_records(&after, at(1_000), 2).await.unwrap();
             let Some(last) = page.last() else { break };
             after = last.place();
-            read.extend(page.into_iter().map(|one| (one.received_at, one.device, one.seq, one.clock_suspect)));
+            read.extend(
+                page.into_iter().map(|one| (one.received_at, one.device, one.seq, one.clock_suspect)),
+            );
         }
         assert_eq!(read, expected, "{}", subject.name);
         let some = store.kept_records(&RecordPlace::before(at(20)), at(40), 100).await.unwrap();

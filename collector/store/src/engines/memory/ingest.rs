@@ -178,7 +178,9 @@ impl Ingest for Memory {
         let mut old: Vec<_> = kept
             .devices
             .iter()
-            .flat_map(|(id, one)| one.records.iter().map(move |(key, record)| (record.received_at, id.clone(), *key)))
+            .flat_map(|(id, one)| {
+                one.records.iter().map(move |(key, record)| (record.received_at, id.clone(), *key))
+            })
             .filter(|(at, _, _)| *at < before)
             .collect();
         old.sort();
