@@ -26,7 +26,7 @@ pub(crate) mod policy;
 mod quota;
 mod recovered;
 pub mod registry;
-mod repeats;
+pub(crate) mod repeats;
 mod reply;
 pub mod session;
 pub mod worker;

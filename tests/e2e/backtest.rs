@@ -2,7 +2,7 @@
 
 use firstline_model::{Attributes, Body, Component, Observation, Timestamp, semconv};
 use firstline_proto::convert::encode_record;
-use firstline_tests::Collector;
+use firstline_tests::{Agent, Collector};
 use firstline_tests::browser::{self, Browser};
 use firstline_tests::healthy::{enrolled, runtime};
 use firstline_tests::needs::{Need, met};
@@ -92,6 +92,48 @@ fn a_back_test_of_a_higher_threshold_names_the_stored_ticket_that_would_be_lost(
     let words = String::from_utf8_lossy(&words.stdout).into_owned();
     assert!(words.contains("2 -> 1 tickets; 1 lost, 0 gained"), "{words}");
     assert!(words.contains(lost["key"].as_str().expect("a key")), "{words}");
+}
+
+/// The size of the memory never changes, so that an agent says it once and then only repeats it.
+const UNCHANGED: &str = r#"
+id = "test.unchanged"
+title = "The memory has a size"
+category = "memory"
+severity = "info"
+impact = 3
+[detect]
+component = "memory"
+metric = "system.memory.limit"
+above = 1
+for = "10s"
+[explain]
+person = "The memory has a size."
+technician = "The memory has {value}."
+[[cause]]
+id = "size"
+text = "It has one."
+[[step]]
+text = "None."
+[article]
+title = "The memory has a size"
+body = "Issue: none."
+"#;
+
+#[test]
+fn a_back_test_sees_what_a_real_agent_only_repeats() {
+    let collector = Collector::started();
+    let mut agent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    let file = collector.data().join("unchanged.toml");
+    std::fs::write(&file, UNCHANGED).expect("a file");
+    let file = file.to_str().expect("a path");
+    let report = until_ok("the size has held for ten seconds", seconds(90), || {
+        let report = collector.run_json(&["knowledge", "backtest", file, "--days", "1", "--json"]);
+        if report["gained_total"] == 1 { Ok(report) } else { Err(report.to_string()) }
+    });
+    assert_eq!(report["gained"][0]["device"]["id"], agent.device(), "{report:#}");
+    let left_out = report["history"]["missing"].to_string();
+    assert!(!left_out.contains("left out"), "{left_out}");
+    agent.stop();
 }
 
 #[test]

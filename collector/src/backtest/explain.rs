@@ -109,6 +109,12 @@ impl Played {
         if self.unreadable > 0 {
             missing.push(format!("{} records cannot be read by this version", self.unreadable));
         }
+        if self.repeated_in_vain > 0 {
+            missing.push(format!(
+                "{} times a record repeats one that is not stored any more; what it repeats was left out",
+                self.repeated_in_vain
+            ));
+        }
         let whole =
             self.first.is_some_and(|first| first.since(self.asked_from) <= SLACK) && !self.out_of_time;
         History {

@@ -3,6 +3,7 @@
 use super::candidate::Rules;
 use super::report::Report;
 use super::tally::Tally;
+use crate::ingest::repeats::{Earlier, Read};
 use crate::maintenance;
 use crate::replay::Replay;
 use anyhow::{Context, Result};
@@ -15,7 +16,6 @@ use firstline_collector_store::Store;
 use firstline_collector_store::history::{KeptRecord, RecordPlace};
 use firstline_collector_store::record::{Device, DeviceFilter, Page, TicketFilter};
 use firstline_model::{Body, DeviceId, Observation, Timestamp, Value};
-use firstline_proto::convert::decode_record;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 500;
 /// Stored tickets that are looked through for links.
 const MOST_STORED: usize = 20_000;
+/// Bytes of earlier records that are held for what repeats them, some 60 MiB when they are read. A device has some kilobytes
+/// of them; beyond this, they are read again when they are needed.
+const EARLIER_BYTES: usize = 4 << 20;
 
 /// What is to be played.
 pub(crate) struct Plan {
@@ -101,6 +104,8 @@ pub(super) struct Played {
     pub(super) observations: u64,
     /// Records that this version cannot read.
     pub(super) unreadable: u64,
+    /// Parts of records that repeat an earlier one which is deleted.
+    pub(super) repeated_in_vain: u64,
     /// Records that agents gave up before they were sent.
     pub(super) given_up: u64,
     /// Records of devices whose clock was off.
@@ -124,7 +129,10 @@ pub(crate) async fn play(store: &dyn Store, plan: &Plan, progress: &Progress) ->
         after: Replay::of_enrolled_devices(&after, Tally::default()),
         places: HashMap::new(),
         devices: &devices,
+        earlier: HashMap::new(),
+        earlier_bytes: 0,
         unreadable: 0,
+        repeated_in_vain: 0,
         given_up: 0,
         suspect: 0,
     };
@@ -147,6 +155,7 @@ pub(crate) async fn play(store: &dyn Store, plan: &Plan, progress: &Progress) ->
             }
             if devices.contains_key(&record.device) {
                 first = first.or(Some(record.received_at));
+                stage.find_repeated(store, &record).await?;
                 let observations = stage.take(&record)?;
                 progress.records.fetch_add(1, Ordering::Relaxed);
                 progress.observations.fetch_add(observations, Ordering::Relaxed);
@@ -161,7 +170,7 @@ pub(crate) async fn play(store: &dyn Store, plan: &Plan, progress: &Progress) ->
     let until = if out_of_time { progress.reached() } else { plan.now };
     stage.before.reach(until)?;
     stage.after.reach(until)?;
-    let Stage { before, after, places, unreadable, given_up, suspect, .. } = stage;
+    let Stage { before, after, places, unreadable, repeated_in_vain, given_up, suspect, .. } = stage;
     let played = Played {
         asked_from,
         first,
@@ -171,6 +180,7 @@ pub(crate) async fn play(store: &dyn Store, plan: &Plan, progress: &Progress) ->
         records: progress.records(),
         observations: progress.observations(),
         unreadable,
+        repeated_in_vain,
         given_up,
         suspect,
         before: before.finish()?.1,
@@ -221,19 +231,37 @@ struct Stage<'k> {
     after: Replay<'k, Tally>,
     places: HashMap<DeviceId, usize>,
     devices: &'k HashMap<DeviceId, Device>,
+    /// What kept records lead back to, by device.
+    earlier: HashMap<DeviceId, Earlier>,
+    earlier_bytes: usize,
     unreadable: u64,
+    repeated_in_vain: u64,
     given_up: u64,
     suspect: u64,
 }
 
 impl Stage<'_> {
+    /// Gets hold of what the record repeats.
+    async fn find_repeated(&mut self, store: &dyn Store, record: &KeptRecord) -> Result<()> {
+        if self.earlier_bytes >= EARLIER_BYTES {
+            self.earlier.clear();
+            self.earlier_bytes = 0;
+        }
+        let earlier = self.earlier.entry(record.device.clone()).or_default();
+        let bytes = earlier.find_kept(store, &record.device, record.epoch, &record.payload).await;
+        self.earlier_bytes += bytes.context("the history cannot be read")?;
+        Ok(())
+    }
+
     /// Plays one record; returns how many observations it held.
     fn take(&mut self, record: &KeptRecord) -> Result<u64> {
         self.suspect += u64::from(record.clock_suspect);
-        let Ok(mut observations) = decode_record(&record.payload) else {
+        let read = self.earlier.get(&record.device).map(|earlier| earlier.read(record.epoch, &record.payload));
+        let Some(Ok(Read { mut observations, missing })) = read else {
             self.unreadable += 1;
             return Ok(0);
         };
+        self.repeated_in_vain += missing.len() as u64;
         in_time_of_receipt(&mut observations, record);
         self.before.reach(record.received_at)?;
         self.after.reach(record.received_at)?;

@@ -11,9 +11,9 @@ use firstline_collector_store::plan::{CommitPlan, DevicePlan, NewMark, NewRecord
 use firstline_collector_store::record::{AuditEntry, Device, DeviceStatus, EnrollmentToken};
 use firstline_collector_store::store::{Enrollment, Ingest};
 use firstline_model::{
-    Attributes, Body, Component, DeviceId, Epoch, Observation, SequenceNumber, Timestamp, Value, semconv,
+    Attributes, Body, Component, DeviceId, Epoch, Observation, Repeat, SequenceNumber, Timestamp, Value, semconv,
 };
-use firstline_proto::convert::encode_record;
+use firstline_proto::convert::{encode_record, encode_record_with};
 
 /// 2026-01-05 08:55 UTC.
 const START: Timestamp = Timestamp::from_millis(1_767_603_300_000);
@@ -62,24 +62,35 @@ async fn enroll(store: &Memory, name: &str, site: &str) -> DeviceId {
 
 /// Stores that the disk was used so much at each of these minutes, a record each.
 async fn used(store: &Memory, device: &DeviceId, values: impl IntoIterator<Item = (u32, f64)>) {
+    said(store, device, 1, values.into_iter().map(|(at, value)| (at, in_full(at, value)))).await;
+}
+
+fn in_full(at: u32, value: f64) -> Vec<u8> {
+    let attributes = Attributes::none().with(semconv::attribute::FILESYSTEM_TYPE, "ext4");
+    let body = Body::Sample { metric: semconv::FILESYSTEM_UTILIZATION.into(), attributes, value };
+    let component: Component = "filesystem//home".parse().unwrap();
+    encode_record(&[Observation { component, observed_at: minute(at), body }])
+}
+
+/// What an agent sends that saw the same as in an earlier record.
+fn again(at: u32, record: u64) -> Vec<u8> {
+    let record = SequenceNumber(record);
+    let repeat = Repeat { record, first: 0, count: 1, at: minute(at), changed: Vec::new() };
+    encode_record_with(&[], &[(0, repeat)])
+}
+
+/// Stores these payloads, received a second after their minutes and numbered from `first`.
+async fn said(store: &Memory, device: &DeviceId, first: u64, payloads: impl Iterator<Item = (u32, Vec<u8>)>) {
     let epoch = Epoch([1; 16]);
-    let records: Vec<NewRecord> = values
-        .into_iter()
-        .zip(1..)
-        .map(|((at, value), seq)| {
-            let attributes = Attributes::none().with(semconv::attribute::FILESYSTEM_TYPE, "ext4");
-            let body = Body::Sample { metric: semconv::FILESYSTEM_UTILIZATION.into(), attributes, value };
-            let component: Component = "filesystem//home".parse().unwrap();
-            NewRecord {
-                epoch,
-                seq: SequenceNumber(seq),
-                received_at: minute(at).plus(Duration::from_secs(1)),
-                payload: encode_record(&[Observation { component, observed_at: minute(at), body }]),
-                clock_suspect: false,
-            }
-        })
-        .collect();
-    let through = SequenceNumber(records.len() as u64);
+    let record = |((at, payload), seq): ((u32, Vec<u8>), u64)| NewRecord {
+        epoch,
+        seq: SequenceNumber(seq),
+        received_at: minute(at).plus(Duration::from_secs(1)),
+        payload,
+        clock_suspect: false,
+    };
+    let records: Vec<NewRecord> = payloads.zip(first..).map(record).collect();
+    let through = SequenceNumber(first + records.len() as u64 - 1);
     let plan = CommitPlan::of(vec![DevicePlan {
         records,
         marks: vec![NewMark { epoch, before: None, through }],
@@ -145,6 +156,37 @@ async fn a_lower_threshold_gains_the_ticket_of_the_device_that_was_well() {
     let report = played(&store, &plan(text)).await;
     assert_eq!((report.lost_total, report.gained_total, report.kept), (0, 1, 2), "{report:#?}");
     assert_eq!(report.gained[0].device.as_ref().unwrap().id, "pc-well");
+}
+
+#[tokio::test]
+async fn what_an_agent_only_repeats_holds_as_long_as_if_it_had_been_said() {
+    let (repeating, saying) = (Memory::new(), Memory::new());
+    let full = enroll(&repeating, "pc-full", "oslo").await;
+    let payloads = (0..40).map(|at| (at, if at == 0 { in_full(0, 0.92) } else { again(at, 1) }));
+    said(&repeating, &full, 1, payloads.chain([(40, in_full(40, 0.3)), (119, in_full(119, 0.3))])).await;
+    let full = enroll(&saying, "pc-full", "oslo").await;
+    let values = (0..40).map(|at| (at, 0.92)).chain([(40, 0.3), (119, 0.3)]);
+    used(&saying, &full, values).await;
+    for hold in ["30m", "60m"] {
+        let plan = plan(&format!("override = \"fs.space\"\n[detect]\nfor = \"{hold}\"\n"));
+        let report = played(&repeating, &plan).await;
+        assert_eq!(report, played(&saying, &plan).await, "for {hold}");
+        assert_eq!((report.before.tickets, report.history.observations), (1, 42), "{report:#?}");
+        assert_eq!(report.lost_total, u64::from(hold == "60m"), "forty minutes are less than an hour");
+    }
+}
+
+#[tokio::test]
+async fn what_repeats_a_record_that_is_deleted_is_told_as_missing() {
+    let store = Memory::new();
+    let full = enroll(&store, "pc-full", "oslo").await;
+    let payloads = (0..60).map(|at| (at, if at == 0 { in_full(0, 0.97) } else { again(at, 1) }));
+    said(&store, &full, 1, payloads).await;
+    assert_eq!(store.prune_records(minute(1), 1).await.unwrap(), 1);
+    let report = played(&store, &plan("override = \"fs.space\"\nimpact = 3\n")).await;
+    assert_eq!((report.before.tickets, report.history.observations), (0, 0));
+    let told = "59 times a record repeats one that is not stored any more";
+    assert!(report.history.missing.iter().any(|one| one.starts_with(told)), "{report:#?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What records repeat of earlier ones: finds those, so that judging a batch needs nothing but memory.
 //!
 //! An agent leads back only to what is durable in the same epoch before, so the record is in the store, or in what is being
-//! judged with it. When it is neither (the agent's disk lost it before it was delivered), what cannot be read is named in
+//! judged with it. A back-test reads kept records in the same way, one by one. When it is neither (the agent's disk lost it before it was delivered), what cannot be read is named in
 //! the audit log, and the agent is asked to say everything in full again.
 
 use super::device::Incoming;
@@ -53,6 +53,32 @@ impl Earlier {
             }
         }
         Ok(found)
+    }
+
+    /// The same for a record that is kept already: whoever plays the history needs what it leads back to, which may have been
+    /// kept long before, or be deleted by now. Returns how many bytes were read.
+    pub(crate) async fn find_kept(
+        &mut self,
+        store: &dyn Store,
+        device: &DeviceId,
+        epoch: Epoch,
+        payload: &[u8],
+    ) -> Result<usize, StoreError> {
+        let wanted = repeated_records(payload).into_iter().map(|seq| (epoch, seq)).take(MOST);
+        let wanted: Vec<_> = wanted.filter(|key| !self.records.contains_key(key)).collect();
+        if wanted.is_empty() {
+            return Ok(0);
+        }
+        let mut bytes = 0;
+        for (key, payload) in store.records(device, &wanted).await? {
+            bytes += payload.len();
+            self.take(key, &payload);
+        }
+        // One that is not there says nothing, and is not asked for again and again.
+        for key in wanted {
+            self.records.entry(key).or_default();
+        }
+        Ok(bytes)
     }
 
     fn take(&mut self, key: (Epoch, SequenceNumber), payload: &[u8]) {

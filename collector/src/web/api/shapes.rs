@@ -4,7 +4,7 @@
 use crate::web::session::hex;
 use firstline_collector_core::finding::{Finding, Standing};
 use firstline_collector_store::record::{AuditEntry, Device, DeviceFinding, LatestContent, LatestValue};
-use firstline_model::{Attributes, Component, Value};
+use firstline_model::{Attributes, Component, Presence, Value};
 use serde::Serialize;
 use serde_json::{Map, Number, Value as Json};
 use utoipa::ToSchema;
@@ -45,10 +45,8 @@ pub(in crate::web) struct DeviceJson {
     status: String,
     /// `online`, `asleep`, `shut_down`, `off_network`, `crashed` or `retired`; null before the device said so.
     presence: Option<String>,
-    /// In one word: `online`, `asleep`, `off` (it said so, or it crashed) or `silent` (it broke off and said nothing).
-    state: Option<&'static str>,
-    /// Since when it is asleep, off or silent. RFC 3339, UTC.
-    state_since: Option<String>,
+    /// Since when it is so, when it is not online. RFC 3339, UTC.
+    presence_since: Option<String>,
     tags: Vec<String>,
     /// What it says of itself.
     #[schema(value_type = Object)]
@@ -58,17 +56,6 @@ pub(in crate::web) struct DeviceJson {
     enrolled_at: String,
     last_seen_at: Option<String>,
     certificate: CertificateJson,
-}
-
-/// What a presence means for who wants to reach the device.
-fn state_of(presence: Presence) -> Option<&'static str> {
-    match presence {
-        Presence::Online => Some("online"),
-        Presence::Asleep => Some("asleep"),
-        Presence::ShutDown | Presence::Crashed => Some("off"),
-        Presence::OffNetwork => Some("silent"),
-        Presence::Retired => None,
-    }
 }
 
 /// A device's certificate.
@@ -87,8 +74,7 @@ impl From<&Device> for DeviceJson {
             site: device.site.clone(),
             status: device.status.as_str().to_owned(),
             presence: device.presence.map(|presence| presence.to_string()),
-            state: device.presence.and_then(state_of),
-            state_since: device
+            presence_since: device
                 .last_seen_at
                 .filter(|_| device.presence.is_some_and(|presence| presence != Presence::Online))
                 .map(|at| at.to_string()),

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use firstline_collector_core::expiry;
 use firstline_collector_store::record::{Device, DeviceFilter, DeviceStatus, Page, TicketFilter};
-use firstline_model::RuleCode;
+use firstline_model::{Presence, RuleCode};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -131,9 +131,9 @@ fn presence(device: &Device) -> (&'static str, &'static str) {
     match device.presence {
         Some(Presence::Online) => ("online", "dot-ok"),
         Some(Presence::Asleep) => ("asleep", "dot-away"),
-        Some(Presence::ShutDown) => ("off", "dot-away"),
-        Some(Presence::OffNetwork) => ("silent", "dot-away"),
-        Some(Presence::Crashed) => ("off, it crashed", "dot-bad"),
+        Some(Presence::ShutDown) => ("shut down", "dot-away"),
+        Some(Presence::OffNetwork) => ("off network", "dot-away"),
+        Some(Presence::Crashed) => ("crashed", "dot-bad"),
         Some(Presence::Retired) => ("retired", "dot-away"),
         None => ("not known yet", "dot-away"),
     }

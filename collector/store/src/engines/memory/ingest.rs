@@ -140,7 +140,7 @@ impl Ingest for Memory {
         let Some(one) = kept.devices.get(id) else { return Ok(Vec::new()) };
         Ok(wanted
             .iter()
-            .filter_map(|key| one.records.get(key).map(|(_, payload)| (*key, payload.clone())))
+            .filter_map(|key| one.records.get(key).map(|record| (*key, record.payload.clone())))
             .collect())
     }
 
