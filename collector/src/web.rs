@@ -24,7 +24,9 @@ mod tests;
 mod throttle;
 mod units;
 
-pub(crate) use context::{Change, Health, KnowledgeList, KnowledgeText, NoRandomness, RefusedFile, WebContext};
+pub(crate) use context::{
+    Change, Health, KnowledgeList, KnowledgeText, NoRandomness, RefusedFile, WebContext,
+};
 pub(crate) use password::hash as hash_password;
 pub(crate) use routes::router;
 pub(crate) use session::secret_hash;

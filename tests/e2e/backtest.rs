@@ -2,13 +2,13 @@
 
 use firstline_model::{Attributes, Body, Component, Observation, Timestamp, semconv};
 use firstline_proto::convert::encode_record;
-use firstline_tests::{Agent, Collector};
 use firstline_tests::browser::{self, Browser};
 use firstline_tests::healthy::{enrolled, runtime};
 use firstline_tests::needs::{Need, met};
 use firstline_tests::rest::Rest;
 use firstline_tests::simulated::now_ms;
 use firstline_tests::wait::{seconds, until_ok};
+use firstline_tests::{Agent, Collector};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ fn a_back_test_of_a_higher_threshold_names_the_stored_ticket_that_would_be_lost(
     assert_eq!((&report["stored"], &report["gained_total"]), (&json!(2), &json!(0)), "{done:#}");
     let named = &report["lost"][0];
     assert_eq!(
-        (&named["ticket"]["key"], &named["device"]["id"]),
-        (&lost["key"], &json!(devices[1])),
+        (&named["ticket"]["key"], &named["ticket"]["id"], &named["device"]["id"]),
+        (&lost["key"], &lost["id"], &json!(devices[1])),
         "{done:#}"
     );
     assert_eq!(report["history"]["complete"], false, "half an hour is stored of the thirty days");
@@ -117,6 +117,11 @@ text = "None."
 [article]
 title = "The memory has a size"
 body = "Issue: none."
+[[example]]
+name = "is noted after ten seconds"
+component = "memory/0"
+observations = [{ t = "0s", every = "5s", to = "20s", metric = "system.memory.limit", value = 8000000000 }]
+expect = [{ transition = "fired", severity = "info" }]
 "#;
 
 #[test]
@@ -181,6 +186,6 @@ fn a_technician_plays_another_threshold_on_the_page_of_an_entry() {
     assert!(text.contains("days are missing") && text.contains("filesystem//home"), "{text}");
     let number =
         browser.evaluate("document.querySelector('td a.key[href^=\"/tickets/\"]').getAttribute('href')");
-    assert_eq!(number, format!("/tickets/{}", lost["id"].as_str().expect("an id")));
+    assert_eq!(number, format!("/tickets/{}", lost["id"]));
     assert_eq!(browser.misdeeds(), Vec::<String>::new());
 }

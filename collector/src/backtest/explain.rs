@@ -160,7 +160,7 @@ impl Played {
             severity: ticket.severity.as_str().to_owned(),
             opened_at: ticket.opened_at.to_string(),
             resolved_at: ticket.resolved_at.map(|at| at.to_string()),
-            ticket: stored.map(|stored| StoredTicket { id: stored.id.0.to_string(), key: stored.key() }),
+            ticket: stored.map(|stored| StoredTicket { id: stored.id.0, key: stored.key() }),
         }
     }
 

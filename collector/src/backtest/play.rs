@@ -256,7 +256,8 @@ impl Stage<'_> {
     /// Plays one record; returns how many observations it held.
     fn take(&mut self, record: &KeptRecord) -> Result<u64> {
         self.suspect += u64::from(record.clock_suspect);
-        let read = self.earlier.get(&record.device).map(|earlier| earlier.read(record.epoch, &record.payload));
+        let read =
+            self.earlier.get(&record.device).map(|earlier| earlier.read(record.epoch, &record.payload));
         let Some(Ok(Read { mut observations, missing })) = read else {
             self.unreadable += 1;
             return Ok(0);

@@ -120,7 +120,7 @@ pub(crate) struct Named {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StoredTicket {
     /// Its number.
-    pub(crate) id: String,
+    pub(crate) id: u64,
     /// Its key.
     pub(crate) key: String,
 }

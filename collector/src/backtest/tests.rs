@@ -11,7 +11,8 @@ use firstline_collector_store::plan::{CommitPlan, DevicePlan, NewMark, NewRecord
 use firstline_collector_store::record::{AuditEntry, Device, DeviceStatus, EnrollmentToken};
 use firstline_collector_store::store::{Enrollment, Ingest};
 use firstline_model::{
-    Attributes, Body, Component, DeviceId, Epoch, Observation, Repeat, SequenceNumber, Timestamp, Value, semconv,
+    Attributes, Body, Component, DeviceId, Epoch, Observation, Repeat, SequenceNumber, Timestamp, Value,
+    semconv,
 };
 use firstline_proto::convert::{encode_record, encode_record_with};
 

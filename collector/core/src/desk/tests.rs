@@ -8,7 +8,7 @@ use crate::knowledge::{
 use crate::sla::Calendar;
 use crate::ticket::{Actor, Change, Effect, Ticket, TicketInput, TicketState, TimelineEntry, apply};
 use firstline_model::{
-    ComponentKind, DiagnosticOutcome, DiagnosticReport, Observation, Severity, TicketId, Value,
+    ComponentKind, DiagnosticOutcome, DiagnosticReport, Observation, Presence, Severity, TicketId, Value,
 };
 use proptest::prelude::*;
 
@@ -270,12 +270,26 @@ fn a_fix_that_holds_is_verified() {
 }
 
 #[test]
-fn an_entry_for_context_opens_nothing() {
+fn an_entry_for_context_opens_nothing_and_says_so() {
     let mut rule = space(0, 0);
     rule.opens_ticket = false;
     let mut office = Office::new([rule]);
     office.play(0, &[used(0, 0.95)]);
     assert!(office.tickets.is_empty() && office.bench.state.findings.len() == 1);
+    assert_eq!(office.last.suppressions[0].reason, crate::quiet::BELOW_IMPACT);
+}
+
+#[test]
+fn a_breach_on_its_way_when_the_device_goes_to_sleep_is_recorded_with_its_reason() {
+    let mut office = Office::new([space(900, 900)]);
+    office.play(60, &[used(0, 0.95), used(60, 0.95)]);
+    assert!(office.last.suppressions.is_empty(), "awake, it is only not long enough yet");
+    office.play(90, &[presence(90, Presence::Asleep)]);
+    let reasons: Vec<&str> = office.last.suppressions.iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(reasons, ["asleep: the hold time stands still until the device is awake"]);
+    office.play(95, &[presence(95, Presence::Asleep)]);
+    assert!(office.last.suppressions.is_empty(), "said twice, it is recorded once");
+    assert!(office.tickets.is_empty());
 }
 
 #[test]

@@ -76,7 +76,7 @@ struct Row {
     severity: String,
     opened: String,
     open_for: String,
-    ticket: Option<(String, String)>,
+    ticket: Option<(u64, String)>,
 }
 
 /// What the form sends.
@@ -322,7 +322,7 @@ impl Row {
             severity: one.severity.clone(),
             opened: moment(&one.opened_at),
             open_for: one.resolved_at.as_deref().map_or_else(|| "open at the end".to_owned(), moment),
-            ticket: one.ticket.as_ref().map(|ticket| (ticket.id.clone(), ticket.key.clone())),
+            ticket: one.ticket.as_ref().map(|ticket| (ticket.id, ticket.key.clone())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::devices::DeviceRow;
 use super::{Frame, PageResult, TicketRow, render};
 use crate::web::caller::Caller;
-use crate::web::context::Web;
+use crate::web::context::{KnowledgeText, Web};
 use crate::web::input::{Segment, device_id};
 use crate::web::shown::Shown;
 use crate::web::units;
@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use firstline_collector_core::desk::Suppression;
 use firstline_collector_core::finding::{Finding, Phase, Standing};
 use firstline_collector_core::present::word;
+use firstline_collector_core::quiet::BELOW_IMPACT;
 use firstline_collector_core::ticket::Ticket;
 use firstline_collector_store::quiet::SuppressionFilter;
 use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
@@ -172,6 +173,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
     let open = tickets.iter().filter(|ticket| ticket.state.is_open()).count();
     let mut row = DeviceRow::of(&device, open);
     row.seen = device.last_seen_at.map_or_else(|| "never".to_owned(), |at| units::ago(at, now));
+    let entries = web.context.knowledge.entries();
     let page = DevicePage {
         frame: Frame::of(&caller, "devices", &device.hostname),
         device: row,
@@ -183,7 +185,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         domains: domains(&latest, &findings, now),
         findings: findings
             .iter()
-            .map(|finding| FindingView::of(finding, ticket_of(finding, &tickets, &web), now))
+            .map(|finding| FindingView::of(finding, ticket_of(finding, &tickets, &entries), now))
             .collect(),
         held: held.iter().map(|one| HeldView::of(&one.suppression, now)).collect(),
         tickets: tickets.iter().map(|ticket| TicketRow::of(ticket, Some(&device.hostname), now)).collect(),
@@ -289,8 +291,8 @@ impl HeldView {
 /// The ticket that stands for a finding, or why none does.
 type TicketOrWhy = (Option<(String, String)>, Option<String>);
 
-/// `tickets` are the device's, open ones first.
-fn ticket_of(finding: &Finding, tickets: &[Ticket], web: &Web) -> TicketOrWhy {
+/// `tickets` are the device's, open ones first; `entries` are those in force.
+fn ticket_of(finding: &Finding, tickets: &[Ticket], entries: &[KnowledgeText]) -> TicketOrWhy {
     let own = tickets.iter().find(|ticket| {
         ticket.rule.as_ref() == Some(&finding.rule) && ticket.component.as_ref() == Some(&finding.component)
     });
@@ -300,7 +302,10 @@ fn ticket_of(finding: &Finding, tickets: &[Ticket], web: &Web) -> TicketOrWhy {
         return (link(open), finding.suppressed.as_ref().map(|why| format!(" ({why})")));
     }
     if let Standing::Member(parent) = finding.standing {
-        return (Some((parent.0.to_string(), format!("PRB-{:06}", parent.0))), Some(" (shared cause)".to_owned()));
+        return (
+            Some((parent.0.to_string(), format!("PRB-{:06}", parent.0))),
+            Some(" (shared cause)".to_owned()),
+        );
     }
     if let Some(why) = &finding.suppressed {
         return none(why);
@@ -311,10 +316,9 @@ fn ticket_of(finding: &Finding, tickets: &[Ticket], web: &Web) -> TicketOrWhy {
     if let Standing::Waiting(until) = finding.standing {
         return none(&format!("compared with other devices until {} UTC", units::moment(until)));
     }
-    let entries = web.context.knowledge.entries();
     let entry = entries.iter().find(|entry| entry.code == finding.rule.as_str());
     if entry.is_some_and(|entry| !entry.opens_ticket) {
-        return none(firstline_collector_core::quiet::BELOW_IMPACT);
+        return none(BELOW_IMPACT);
     }
     match own {
         // It was resolved, closed or cancelled while the finding goes on.

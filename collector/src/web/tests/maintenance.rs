@@ -1,7 +1,11 @@
 //! Maintenance windows over the interface, and the answer to "why is there no ticket?".
 
-use super::support::Desk;
+use super::support::{Desk, finding};
 use axum::http::Method;
+use firstline_collector_core::finding::{Finding, Phase, Standing};
+use firstline_collector_store::plan::{CommitPlan, DevicePlan};
+use firstline_collector_store::store::Ingest;
+use firstline_model::{Component, ComponentKind, TicketId};
 use serde_json::{Value as Json, json};
 
 const PATH: &str = "/api/v1/maintenance";
@@ -90,4 +94,32 @@ async fn why_there_is_no_ticket_is_told_by_the_interface_and_on_the_devices_page
     assert_eq!(count("rule=no.such").await, 0);
     let page = desk.page("/devices/device-1", "viewer").await.text;
     assert!(page.contains("Why is there no ticket?") && page.contains("hidden by"), "{page}");
+}
+
+#[tokio::test]
+async fn a_finding_on_a_devices_page_leads_to_its_ticket_or_says_why_there_is_none() {
+    let desk = Desk::filled().await;
+    let device = desk.add_device("pc-why", "oslo", 50, "/home").await;
+    let mut plan = DevicePlan::unchanged(device);
+    let of = |place: &str| finding(&Component::new(ComponentKind::Filesystem, place).unwrap(), desk.now());
+    let parent = Standing::Member(TicketId(7));
+    let pending = of("/pending");
+    plan.findings = vec![
+        Finding { suppressed: Some("snoozed: INC-000050".to_owned()), ..of("/home") },
+        Finding { suppressed: None, phase: Phase::Pending, ..pending },
+        Finding { suppressed: Some("maintenance: patches".to_owned()), ..of("/held") },
+        Finding { suppressed: None, standing: parent, ..of("/shared") },
+    ];
+    desk.store.commit(CommitPlan::of(vec![plan])).await.unwrap();
+    let page = desk.page("/devices/device-50", "viewer").await.text;
+    let told = |place: &str| {
+        let row =
+            page.split("<tr>").find(|row| row.contains(&format!("<td>filesystem/{place}</td>"))).unwrap();
+        row.split("<td>").last().unwrap().split("</td>").next().unwrap().to_owned()
+    };
+    let own = "<a class=\"key\" href=\"/tickets/50\">INC-000050</a> (snoozed: INC-000050)";
+    assert_eq!(told("/home"), own);
+    assert_eq!(told("/pending"), "none: it does not hold for long enough yet");
+    assert_eq!(told("/held"), "none: maintenance: patches");
+    assert_eq!(told("/shared"), "<a class=\"key\" href=\"/tickets/7\">PRB-000007</a> (shared cause)");
 }

@@ -2,7 +2,9 @@
 
 use crate::backtest::{self, Backtests};
 use crate::web::context::Knob;
-use crate::web::{Change, Health, KnowledgeList, KnowledgeText, RefusedFile, WebContext, router, secret_hash};
+use crate::web::{
+    Change, Health, KnowledgeList, KnowledgeText, RefusedFile, WebContext, router, secret_hash,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -406,7 +408,7 @@ pub(super) fn ticket(number: u64, device: &DeviceId, site: &str, text: &str, now
     }
 }
 
-fn finding(component: &Component, now: Timestamp) -> Finding {
+pub(super) fn finding(component: &Component, now: Timestamp) -> Finding {
     Finding {
         rule: RuleCode::new("fs.space").unwrap(),
         component: component.clone(),
