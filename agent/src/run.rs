@@ -4,6 +4,7 @@
 //! collector says, then what was collected, then time.
 
 mod diagnostics;
+mod leaving;
 mod ledger;
 mod renewal;
 mod spooling;
@@ -27,6 +28,7 @@ use firstline_agent_core::coalesce::Coalescer;
 use firstline_agent_core::policy::Policy;
 use firstline_agent_platform::{host, private_file, resident, signal};
 use firstline_agent_probes::Root;
+use firstline_agent_probes::bus::leaving::Leaving;
 use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{
     Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Timestamp, Value,
@@ -117,6 +119,9 @@ async fn serve(
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes =
         Some(Lanes::start(&start, &agent.account, &collected_sender).context("cannot start the probes")?);
+    let (news, leaving) = channel::unbounded_channel();
+    leaving::listen(start.root.clone(), news).context("cannot listen for sleep")?;
+    agent.leaving = leaving;
     agent.status.listen(crate::status::serve(data), wall_clock());
     agent.take(Collected::new(
         vec![
@@ -179,6 +184,12 @@ pub struct Agent {
     home: Option<PathBuf>,
     lineage: Lineage,
     renewal: Renewal,
+    /// What the machine is about to do, as far as it says so.
+    leaving: channel::UnboundedReceiver<Leaving>,
+    /// The machine is about to sleep, at the latest when it was awake for so long.
+    away_until: Option<Duration>,
+    /// What is said when the agent stops.
+    goodbye: v1::GoodbyeReason,
 }
 
 impl Agent {
@@ -226,6 +237,9 @@ impl Agent {
             written_in_a_row: spooling::WORKS_AGAIN,
             status: Status::default(),
             refused: None,
+            leaving: channel::unbounded_channel().1,
+            away_until: None,
+            goodbye: v1::GoodbyeReason::Restarting,
         };
         agent.start_spool()?;
         Ok(agent)
@@ -258,6 +272,7 @@ impl Agent {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                Some(leaving) = self.leaving.recv() => self.leave(leaving).await,
                 Some(event) = self.happened.1.recv() => self.handle(event),
                 Some(found) = collected.recv() => self.take(found),
                 Some(()) = changed.recv() => self.reload(config_path),
@@ -301,8 +316,14 @@ impl Agent {
         self.sender.handle_disconnected(now, random);
     }
 
-    /// Does what the delivery protocol wants done.
+    /// Does what the delivery protocol wants done, unless the machine is about to sleep.
     fn drive(&mut self) {
+        if !self.is_away() {
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
         self.sender.handle_timeout(self.tick());
         while let Some(event) = self.sender.poll_event() {
             match event {
@@ -390,6 +411,9 @@ impl Agent {
         let mut wait = HOUSEKEEPING;
         if let Some((at, _)) = self.sender.poll_timeout() {
             wait = wait.min(at.since(now));
+        }
+        if let Some(until) = self.away_until {
+            wait = until.saturating_sub(self.clock.read().awake);
         }
         if let Some(retry) = self.spool_retry {
             wait = wait.min(retry.saturating_sub(self.clock.read().awake));
@@ -528,7 +552,7 @@ impl Agent {
         self.write_waiting();
         self.drive();
         if let Some(stream) = self.stream.take() {
-            stream.close(v1::GoodbyeReason::Restarting).await;
+            stream.close(self.goodbye).await;
         }
         let (now, awake) = (self.now(), self.clock.read().awake);
         if let Err(error) = self.spool.flush(now, awake) {

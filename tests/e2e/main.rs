@@ -14,6 +14,7 @@ mod frames;
 mod hostile_collector;
 mod hostile_strings;
 mod identity;
+mod last_gasp;
 mod maintenance;
 mod operation;
 mod outages;

@@ -31,6 +31,7 @@ pub mod rest;
 pub mod simulated;
 pub mod snmp;
 pub mod stranger;
+pub mod system_bus;
 pub mod tracer;
 pub mod volume;
 pub mod wait;

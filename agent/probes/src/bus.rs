@@ -1,6 +1,8 @@
 //! Asks the system's services over D-Bus, as far as that is needed to ask systemd about units without starting a program
-//! every minute: method calls with texts, and their replies. No signals, no objects of our own.
+//! every minute, and to hear that the machine is about to sleep: method calls with texts, their replies, and signals. No
+//! objects of our own.
 
+pub mod leaving;
 pub mod message;
 
 #[cfg(unix)]
@@ -97,12 +99,30 @@ mod connection {
                     Kind::Error if reply.error.ends_with(".AccessDenied") => {
                         Err(ProbeError::NotPermitted(format!("the bus does not permit {}", call.member)))
                     }
-                    Kind::Error | Kind::Other => {
+                    Kind::Error | Kind::Signal | Kind::Other => {
                         Err(ProbeError::Unsupported(format!("{} is refused: {}", call.member, reply.error)))
                     }
                 };
             }
             Err(ProbeError::TimedOut(format!("{} was not answered", call.member)))
+        }
+
+        /// Waits for the next signal, however long that takes.
+        pub fn signal(&mut self) -> Result<Reply, ProbeError> {
+            self.wait_at_most(None)?;
+            let signal = loop {
+                let message = self.receive()?;
+                if message.kind == Kind::Signal {
+                    break message;
+                }
+            };
+            self.wait_at_most(Some(LIMIT))?;
+            Ok(signal)
+        }
+
+        fn wait_at_most(&self, limit: Option<Duration>) -> Result<(), ProbeError> {
+            let set = self.stream.get_ref().set_read_timeout(limit);
+            set.map_err(|error| ProbeError::from_io(&self.path, &error))
         }
 
         fn receive(&mut self) -> Result<Reply, ProbeError> {

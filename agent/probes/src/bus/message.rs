@@ -37,7 +37,9 @@ pub enum Kind {
     Return,
     /// A method's error.
     Error,
-    /// A signal or a call.
+    /// A signal.
+    Signal,
+    /// A call, or what the specification does not know.
     Other,
 }
 
@@ -50,6 +52,12 @@ pub struct Reply {
     pub answers: Option<u32>,
     /// The error's name.
     pub error: String,
+    /// Who sent it, by the name that the bus gave to its connection.
+    pub sender: String,
+    /// The interface of a signal.
+    pub interface: String,
+    /// The name of a signal.
+    pub member: String,
     /// The types of the body.
     pub signature: String,
     body: Vec<u8>,
@@ -172,6 +180,7 @@ pub fn reply(bytes: &[u8]) -> Option<Reply> {
     let kind = match bytes.get(1)? {
         2 => Kind::Return,
         3 => Kind::Error,
+        4 => Kind::Signal,
         _ => Kind::Other,
     };
     let mut reader = Reader { bytes, at: 12, is_little };
@@ -180,6 +189,9 @@ pub fn reply(bytes: &[u8]) -> Option<Reply> {
         kind,
         answers: None,
         error: String::new(),
+        sender: String::new(),
+        interface: String::new(),
+        member: String::new(),
         signature: String::new(),
         body: Vec::new(),
         is_little,
@@ -189,7 +201,10 @@ pub fn reply(bytes: &[u8]) -> Option<Reply> {
         let code = reader.byte()?;
         match (code, reader.signature()?) {
             (5, "u") => reply.answers = Some(reader.number()?),
+            (2, "s") => reply.interface = reader.text()?.to_owned(),
+            (3, "s") => reply.member = reader.text()?.to_owned(),
             (4, "s") => reply.error = reader.text()?.to_owned(),
+            (7, "s") => reply.sender = reader.text()?.to_owned(),
             (8, "g") => reply.signature = reader.signature()?.to_owned(),
             (_, "s" | "o") => drop(reader.text()?),
             (_, "g") => drop(reader.signature()?),
@@ -231,6 +246,15 @@ impl<'a> Reader<'a> {
         self.align(4)?;
         let bytes: [u8; 4] = self.take(4)?.try_into().ok()?;
         Some(if self.is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    }
+
+    /// Yes or no, `b`.
+    pub fn boolean(&mut self) -> Option<bool> {
+        match self.number()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 
     /// A text or an object's path, `s`, `o`.
@@ -314,6 +338,7 @@ pub(crate) mod tests {
         assert_eq!(body, b"\x01\0\0\0x\0\0\0\x0f\0\0\0\x01\0\0\0a\0\0\0\x02\0\0\0bc\0");
         let read = reply(&bytes).unwrap();
         assert_eq!((read.kind, read.signature.as_str()), (Kind::Other, "sas"));
+        assert_eq!((read.interface.as_str(), read.member.as_str()), ("i.f", "M"));
     }
 
     #[test]
