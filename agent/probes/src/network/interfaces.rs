@@ -5,6 +5,8 @@ use crate::{ProbeError, Root};
 const FOLDER: &str = "/sys/class/net";
 /// More interfaces than this are not read; hosts of many containers have thousands of virtual ones.
 const MAX_INTERFACES: usize = 256;
+/// The kernel allows module names of 55 bytes.
+const LONGEST_DRIVER: usize = 55;
 const IFF_UP: u64 = 0x1;
 const IFF_LOOPBACK: u64 = 0x8;
 
@@ -47,6 +49,8 @@ pub(crate) struct Interface {
     pub(crate) speed_mbps: Option<u64>,
     pub(crate) duplex: Option<String>,
     pub(crate) carrier_changes: Option<u64>,
+    /// The driver and its version, of hardware.
+    pub(crate) driver: Option<(String, String)>,
     /// What was received and what was sent, where it came together with the rest; else see [`counters`].
     pub(crate) counted: Option<[Counters; 2]>,
 }
@@ -94,9 +98,23 @@ fn interface(root: &Root, name: String) -> Option<Interface> {
         speed_mbps: root.read_number(&at("speed")).filter(|speed| (1..=4_000_000).contains(speed)),
         duplex: root.read_value(&at("duplex")).filter(|duplex| duplex == "full" || duplex == "half"),
         carrier_changes: root.read_number(&at("carrier_changes")),
+        driver: driver(root, &at("device/uevent")).filter(|_| kind != Kind::Virtual),
         counted: None,
         name,
     })
+}
+
+/// A driver of the kernel's own has the kernel's version; one that was added to it says its own.
+fn driver(root: &Root, uevent: &str) -> Option<(String, String)> {
+    let text = root.read_text(uevent).ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("DRIVER="))?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.is_empty() || name.len() > LONGEST_DRIVER || !name.bytes().all(is_plain) {
+        return None;
+    }
+    // The folders of modules are named with underscores.
+    let own = root.read_value(&format!("/sys/module/{}/version", name.replace('-', "_")));
+    Some((name.to_owned(), own.or_else(|| root.read_value("/proc/sys/kernel/osrelease"))?))
 }
 
 /// The counters of one direction, `rx` or `tx`.

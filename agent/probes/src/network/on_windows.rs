@@ -149,6 +149,7 @@ fn adapter(row: &Row, statistics: &[Row]) -> Option<Interface> {
         speed_mbps: bits.filter(|_| carrier).map(|bits| bits / 1_000_000),
         duplex: duplex.filter(|_| carrier),
         carrier_changes: None,
+        driver: None,
         counted: counters(statistics, &name),
         name,
     })

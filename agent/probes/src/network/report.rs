@@ -151,6 +151,10 @@ fn facts(picture: &Picture) -> Vec<(&'static str, Value)> {
     if let Some(server) = picture.servers().iter().find(|server| !server.is_stub()) {
         facts.push(("dns_server", Value::from(server.name.clone())));
     }
+    let drivers: Vec<_> = picture.reported().filter_map(|interface| interface.driver.clone()).collect();
+    if !drivers.is_empty() {
+        facts.push(("drivers", Value::map(drivers.into_iter().map(|(name, is)| (name, Value::from(is))))));
+    }
     facts
 }
 
