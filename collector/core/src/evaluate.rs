@@ -140,7 +140,7 @@ fn take(
     match &observation.body {
         Body::Sample { metric, attributes, value } => {
             let Some(used) = knowledge.index().metric(metric) else { return };
-            if used.rules_for(component.kind).next().is_none() || value.is_nan() {
+            if !used.is_remembered(component.kind) || value.is_nan() {
                 return;
             }
             ingest_awake(&mut judge, state, at);
@@ -151,7 +151,7 @@ fn take(
         }
         Body::Event { name, attributes } => {
             let Some(used) = knowledge.index().metric(name) else { return };
-            if used.rules_for(component.kind).next().is_none() {
+            if !used.is_remembered(component.kind) {
                 return;
             }
             judge.settle_before(state, used.rules_for(component.kind), component, at);

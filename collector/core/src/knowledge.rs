@@ -65,6 +65,8 @@ pub struct KnowledgeEntry {
 pub struct Detection {
     /// The kind of component that findings are about; observations of other kinds are not looked at.
     pub component: ComponentKind,
+    /// Further kinds on which the same is found: the loss on the way to a gateway is the network's or the gateway's.
+    pub also: Vec<ComponentKind>,
     /// The levels, mildest first; at least one.
     pub levels: Vec<Level>,
     /// Rules that hide this one while they fire on the same device. With `same_component` only on the same component.
@@ -179,6 +181,15 @@ pub enum Condition {
     Known(Box<Condition>),
     /// It holds on every component of the same kind of this device that was observed lately.
     EveryComponent(Box<Condition>),
+    /// It holds on some component of another kind of this device: a fan stands still while a sensor is hot.
+    AnyComponent {
+        /// The other kind.
+        kind: ComponentKind,
+        /// What holds there.
+        part: Box<Condition>,
+    },
+    /// The component itself, written `kind/id`, is one of these.
+    On(TextMatch),
 }
 
 /// What a change is noticed of.
@@ -476,6 +487,18 @@ impl KnowledgeSet {
     }
 }
 
+impl Detection {
+    /// The kinds of component that findings are about.
+    pub fn kinds(&self) -> impl Iterator<Item = ComponentKind> {
+        std::iter::once(self.component).chain(self.also.iter().copied())
+    }
+
+    /// The kinds in one line.
+    pub fn about(&self) -> String {
+        self.kinds().map(ComponentKind::as_str).collect::<Vec<_>>().join(" or ")
+    }
+}
+
 impl Scope {
     /// Whether the device is within this scope.
     pub fn matches(&self, device: &DeviceTraits) -> bool {
@@ -487,12 +510,16 @@ impl Scope {
 }
 
 impl TextMatch {
-    /// Whether `text` matches.
+    /// Whether `text` matches. Capitals do not matter: systems write the same word as `servfail` and `SERVFAIL`.
     pub fn matches(&self, text: &str) -> bool {
+        let begins = |start: &str| {
+            let head = text.as_bytes().get(..start.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
+        };
         match self {
-            Self::OneOf(texts) => texts.iter().any(|t| t == text),
-            Self::NoneOf(texts) => texts.iter().all(|t| t != text),
-            Self::StartsWith(starts) => starts.iter().any(|start| text.starts_with(start.as_str())),
+            Self::OneOf(texts) => texts.iter().any(|t| t.eq_ignore_ascii_case(text)),
+            Self::NoneOf(texts) => !texts.iter().any(|t| t.eq_ignore_ascii_case(text)),
+            Self::StartsWith(starts) => starts.iter().any(|start| begins(start)),
         }
     }
 }

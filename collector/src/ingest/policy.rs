@@ -118,7 +118,9 @@ fn walk(condition: &Condition, component: ComponentKind, triggers: &mut Vec<v1::
         Condition::Event { .. }
         | Condition::State { .. }
         | Condition::Absent { .. }
-        | Condition::Changed { .. } => {}
+        | Condition::Changed { .. }
+        | Condition::AnyComponent { .. }
+        | Condition::On(_) => {}
         Condition::All(parts) | Condition::Any(parts) => {
             parts.iter().for_each(|part| walk(part, component, triggers));
         }

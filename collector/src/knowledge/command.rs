@@ -271,7 +271,9 @@ fn print_entry(loaded: &Loaded, entry: &KnowledgeEntry, out: &mut dyn Write) -> 
     writeln!(
         out,
         "  category: {}; impact {}; about each {}",
-        entry.category, entry.impact, entry.detection.component
+        entry.category,
+        entry.impact,
+        entry.detection.about()
     )?;
     for level in &entry.detection.levels {
         writeln!(out, "  {} when {}", level.severity, describe::raises(level))?;

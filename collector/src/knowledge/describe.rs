@@ -60,6 +60,8 @@ pub(crate) fn condition(condition: &Condition) -> String {
         }
         Condition::Known(part) => format!("{} (and this is known)", self::condition(part)),
         Condition::EveryComponent(part) => format!("on every such component {}", self::condition(part)),
+        Condition::AnyComponent { kind, part } => format!("on some {kind} {}", self::condition(part)),
+        Condition::On(text) => format!("the component {}", text_match(text)),
     }
 }
 
@@ -96,7 +98,9 @@ fn joined(parts: &[Condition], word: &str) -> String {
         | Condition::Any(_)
         | Condition::Not(_)
         | Condition::Known(_)
-        | Condition::EveryComponent(_) => condition(part),
+        | Condition::EveryComponent(_)
+        | Condition::AnyComponent { .. }
+        | Condition::On(_) => condition(part),
     };
     parts.iter().map(part).collect::<Vec<_>>().join(word)
 }
@@ -203,7 +207,7 @@ pub(crate) fn entry(entry: &KnowledgeEntry) -> Value {
         "impact": entry.impact,
         "enabled": entry.enabled,
         "opens_ticket": entry.opens_ticket,
-        "component": entry.detection.component.as_str(),
+        "component": entry.detection.about(),
         "levels": levels,
         "latched": latched,
         "depends_on": entry.detection.depends_on.iter().map(|dependency| dependency.rule.as_str()).collect::<Vec<_>>(),

@@ -57,7 +57,10 @@ const SECTIONS: &[Section] = &[
         title: "[detect]",
         about: "What is looked at. Beside these keys stand those of a level (below), which then hold for every level.",
         keys: &[
-            ("component", "the kind of component that findings are about: `filesystem`, `printer`, ..."),
+            (
+                "component",
+                "the kind of component that findings are about: `filesystem`, `printer`, ..., or a list of such kinds",
+            ),
             (
                 "depends_on",
                 "rules that hide this one while they fire on the same device: ids, or tables; what is hidden stands in the cause's ticket and opens its own when the cause is over",
@@ -107,6 +110,14 @@ const SECTIONS: &[Section] = &[
             ("not", "the opposite; unknown stays unknown"),
             ("unless", "it is not known to hold"),
             ("every_component", "it holds on every component of the kind that was observed lately"),
+            (
+                "any_component",
+                "it holds on some component of another kind: `{ kind = \"sensor\", metric = .. }`; looked at when the finding's own component is observed",
+            ),
+            (
+                "on",
+                "the component itself is this one, written `kind/id`, or one of these: `{ starts_with = .. }`",
+            ),
             ("for", "it must hold for so long in powered-on time, with the samples present"),
             (
                 "clear",
@@ -149,7 +160,7 @@ const SECTIONS: &[Section] = &[
     Section {
         table: "match",
         title: "In the place of a text",
-        about: "A text, a list of texts of which one is enough, or a table.",
+        about: "A text, a list of texts of which one is enough, or a table. Capitals do not matter.",
         keys: &[("not", "none of these"), ("starts_with", "begins with one of these")],
     },
     Section {

@@ -79,6 +79,17 @@ const ATTRIBUTES: &[&str] = {
     ]
 };
 
+/// Attributes that the catalogue writes short, or does not name: metric, what may be written, what it means.
+const SHORT: &[(&str, &str, &str)] = {
+    use semconv::attribute as a;
+    &[
+        (semconv::FILESYSTEM_USAGE, a::STATE, a::FILESYSTEM_STATE),
+        (semconv::NETWORK_DUPLEX, "duplex", a::STATE),
+        (semconv::NETWORK_CONNECTIVITY, "connectivity", a::STATE),
+        (semconv::PHYSICAL_DISK_ENDURANCE, "hw.physical_disk.state", a::STATE),
+    ]
+};
+
 /// Reads lines, and remembers the names that all of them share.
 pub(super) struct Reader {
     metrics: HashMap<&'static str, &'static str>,
@@ -128,8 +139,13 @@ impl Reader {
         if let Some(metric) = &line.metric {
             let metric = self.name(metric);
             return match (line.value, &line.unavailable) {
+                // RFC 3805 says below zero that a supply's level is not known.
+                (Some(value), None) if value < 0.0 && metric == semconv::PRINTER_SUPPLY_LEVEL => {
+                    unavailable(metric, "unsupported")
+                }
                 (Some(value), None) if !value.is_nan() => {
-                    Ok(Body::Sample { metric, attributes: self.attributes(&line.attrs)?, value })
+                    let attributes = self.attributes(&metric, &line.attrs)?;
+                    Ok(Body::Sample { metric, attributes, value })
                 }
                 (_, Some(reason)) => unavailable(metric, reason),
                 // A value that could not be read is no value, and no fault either.
@@ -137,7 +153,7 @@ impl Reader {
             };
         }
         if let Some(event) = &line.event {
-            let attributes = self.attributes(&line.attrs)?;
+            let attributes = self.attributes(event, &line.attrs)?;
             return Ok(Body::Event { name: self.name(event), attributes });
         }
         if let Some(state) = &line.state {
@@ -149,6 +165,8 @@ impl Reader {
             return Ok(Body::State { name: state.clone().into_owned().into(), document });
         }
         if let Some(presence) = &line.presence {
+            // The words of the desk have blanks: "shut down", "off network".
+            let presence = presence.trim().to_ascii_lowercase().replace([' ', '-'], "_");
             let presence: Presence =
                 presence.parse().map_err(|invalid: firstline_model::Invalid| invalid.to_string())?;
             return Ok(Body::Presence(presence));
@@ -166,12 +184,14 @@ impl Reader {
         }
     }
 
-    fn attributes(&self, pairs: &Pairs<'_>) -> Result<Attributes, String> {
+    fn attributes(&self, of: &str, pairs: &Pairs<'_>) -> Result<Attributes, String> {
         let mut found = Attributes::none();
         for (name, text) in &pairs.0 {
-            let name = match self.attributes.get(&**name) {
+            let short = SHORT.iter().find(|(metric, short, _)| *metric == of && short == name);
+            let name = short.map_or(&**name, |(_, _, meant)| *meant);
+            let name = match self.attributes.get(name) {
                 Some(known) => Cow::Borrowed(*known),
-                None => Cow::Owned(name.clone().into_owned()),
+                None => Cow::Owned(name.to_owned()),
             };
             found = found.with(name, text.0.clone().into_owned());
         }

@@ -153,7 +153,7 @@ impl KnowledgeText {
             impact: entry.impact,
             enabled: entry.enabled,
             opens_ticket: entry.opens_ticket,
-            component: entry.detection.component.as_str().to_owned(),
+            component: entry.detection.about(),
             levels: entry.detection.levels.iter().map(level_in_words).collect(),
             knobs: knobs(&entry.detection.levels),
             person: entry.explanation.person.clone(),
@@ -176,7 +176,9 @@ fn knobs(levels: &[Level]) -> Vec<Knob> {
     let knob = |level: &Level| {
         let severity = level.severity.to_string();
         let table = if levels.len() == 1 { "detect".to_owned() } else { format!("detect.{severity}") };
-        let number = match &level.when {
+        // What a table says itself stands before the groups in it.
+        let own = if let Condition::All(parts) = &level.when { parts.first() } else { None };
+        let number = match own.unwrap_or(&level.when) {
             Condition::Sample { compare, level, .. } => Some((key_of(*compare), level.to_string())),
             Condition::Relative { .. }
             | Condition::Increase { .. }
@@ -188,7 +190,9 @@ fn knobs(levels: &[Level]) -> Vec<Knob> {
             | Condition::Any(_)
             | Condition::Not(_)
             | Condition::Known(_)
-            | Condition::EveryComponent(_) => None,
+            | Condition::EveryComponent(_)
+            | Condition::AnyComponent { .. }
+            | Condition::On(_) => None,
         };
         Knob { severity, table, number, hold: crate::knowledge::duration(level.hold) }
     };

@@ -86,6 +86,7 @@ fn look(condition: &Condition, moment: Moment<'_>) -> Option<Timestamp> {
             parts.iter().filter_map(|part| look(part, moment)).max()
         }
         Condition::Not(part) | Condition::Known(part) | Condition::EveryComponent(part) => look(part, moment),
+        Condition::AnyComponent { .. } | Condition::On(_) => None,
     }
 }
 
@@ -100,7 +101,10 @@ fn samples(condition: &Condition, moment: Moment<'_>, lines: &mut Vec<Evidence>)
         | Condition::Event { series, .. } => {
             newest(series, moment, lines);
         }
-        Condition::State { .. } | Condition::Changed { what: Watched::Document { .. }, .. } => {}
+        Condition::State { .. }
+        | Condition::Changed { what: Watched::Document { .. }, .. }
+        | Condition::AnyComponent { .. }
+        | Condition::On(_) => {}
         Condition::All(parts) | Condition::Any(parts) => {
             for part in parts {
                 samples(part, moment, lines);

@@ -6,7 +6,7 @@
 use super::{expected, relative};
 use crate::finding::{DeviceState, LatestSample, SeriesKey};
 use crate::knowledge::{Condition, SeriesMatch, TextMatch};
-use firstline_model::{Attributes, Component, Timestamp, Value, semconv};
+use firstline_model::{Attributes, Component, ComponentKind, Timestamp, Value, semconv};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +147,21 @@ pub(crate) fn evaluate(condition: &Condition, moment: Moment<'_>) -> Verdict {
             known => known,
         },
         Condition::EveryComponent(part) => every_component(part, moment),
+        Condition::AnyComponent { kind, part } => any_component(*kind, part, moment),
+        Condition::On(text) => Verdict::lasting(Truth::of(text.matches(&moment.component.to_string())), None),
     }
+}
+
+/// Looks at the components of another kind. What holds there must be recent, like everything that raises.
+fn any_component(kind: ComponentKind, part: &Condition, moment: Moment<'_>) -> Verdict {
+    let mut components: Vec<&Component> =
+        moment.state.samples.keys().map(|key| &key.component).filter(|c| c.kind == kind).collect();
+    components.dedup();
+    let now = moment.state.powered(moment.at);
+    let verdicts = components.into_iter().map(|component| evaluate(part, Moment { component, ..moment }));
+    let recent = verdicts.filter(|verdict| verdict.fresh_until >= now);
+    // The finding is about its own component: what is measured elsewhere does not become its value.
+    any(recent).map_or_else(Verdict::unknown, |verdict| Verdict { decider: None, ..verdict })
 }
 
 /// Looks at every component of the kind that was observed lately. One that is no longer reported (a DNS server of the

@@ -3,7 +3,7 @@
 use super::condition::{Decider, Moment, Truth, Verdict, all, evaluate, negate};
 use super::{Transition, TransitionKind, transition};
 use crate::finding::{DeviceState, Finding, Phase, Standing};
-use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
+use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet, Level};
 use crate::quiet;
 use firstline_model::{Attributes, Component, RuleCode, Timestamp};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Judge<'_> {
         let first = self.out.len();
         for finding in state.findings.values_mut().filter(|finding| finding.phase != Phase::Cleared) {
             let entry = self.knowledge.entry_for(&finding.rule, self.device);
-            if entry.is_none_or(|e| !e.enabled || e.detection.component != finding.component.kind) {
+            if entry.is_none_or(|e| !e.enabled || !e.detection.kinds().any(|k| k == finding.component.kind)) {
                 let at = now.max(finding.since);
                 end(finding, at);
                 self.out.push(transition(finding, TransitionKind::Cleared, at, &Attributes::none()));
@@ -182,7 +182,7 @@ impl Judge<'_> {
         at: Timestamp,
     ) {
         let Some(entry) = self.knowledge.entry_for(rule, self.device) else { return };
-        if !entry.enabled || entry.detection.component != component.kind {
+        if !entry.enabled || !entry.detection.kinds().any(|kind| kind == component.kind) {
             return;
         }
         let verdicts: Vec<Verdict> = {
@@ -488,9 +488,15 @@ fn recovery(entry: &KnowledgeEntry, finding: &Finding, moment: Moment<'_>, verdi
     }
 }
 
-fn worst_level<'e>(entry: &'e KnowledgeEntry, finding: &Finding) -> Option<&'e crate::knowledge::Level> {
+/// Of levels that are as bad as each other, the one about the metric that raised it: a level about another metric may
+/// never be known on this component, and would keep the finding for ever.
+fn worst_level<'e>(entry: &'e KnowledgeEntry, finding: &Finding) -> Option<&'e Level> {
     let levels = &entry.detection.levels;
-    levels.iter().rfind(|level| level.severity == finding.severity).or_else(|| levels.last())
+    let reached = || levels.iter().filter(|level| level.severity == finding.severity);
+    reached()
+        .rfind(|level| level.when.asks_for(&finding.metric))
+        .or_else(|| reached().next_back())
+        .or_else(|| levels.last())
 }
 
 fn clear_hold(entry: &KnowledgeEntry, finding: &Finding) -> Duration {

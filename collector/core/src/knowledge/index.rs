@@ -24,6 +24,8 @@ pub(crate) struct KnowledgeIndex {
 pub(crate) struct MetricUse {
     /// The rules, with the kind of component that each is about.
     pub(crate) rules: BTreeSet<(ComponentKind, RuleCode)>,
+    /// Kinds of component on which rules about other kinds look at it: remembered there, judged elsewhere.
+    elsewhere: BTreeSet<ComponentKind>,
     /// How many of the newest samples are looked at.
     pub(crate) depth: usize,
     /// The longest window in which growth or events are counted; `None` when nothing is counted.
@@ -45,17 +47,24 @@ impl MetricUse {
     pub(crate) fn rules_for(&self, kind: ComponentKind) -> impl Iterator<Item = &RuleCode> {
         self.rules.iter().filter(move |(of, _)| *of == kind).map(|(_, rule)| rule)
     }
+
+    /// Whether any rule looks at it on this kind of component.
+    pub(crate) fn is_remembered(&self, kind: ComponentKind) -> bool {
+        self.elsewhere.contains(&kind) || self.rules_for(kind).next().is_some()
+    }
 }
 
 impl KnowledgeIndex {
     pub(crate) fn new<'a>(entries: impl Iterator<Item = &'a KnowledgeEntry>) -> Self {
         let mut index = Self::default();
         for entry in entries {
-            index.kinds.insert(entry.detection.component);
-            for level in &entry.detection.levels {
-                index.add(entry, &level.when);
-                if let Some(clear) = &level.clear {
-                    index.add(entry, clear);
+            for kind in entry.detection.kinds() {
+                index.kinds.insert(kind);
+                for level in &entry.detection.levels {
+                    index.add(entry, kind, &level.when);
+                    if let Some(clear) = &level.clear {
+                        index.add(entry, kind, clear);
+                    }
                 }
             }
         }
@@ -97,8 +106,8 @@ impl KnowledgeIndex {
         &self.expected
     }
 
-    fn add(&mut self, entry: &KnowledgeEntry, condition: &Condition) {
-        let rule = (entry.detection.component, entry.code.clone());
+    fn add(&mut self, entry: &KnowledgeEntry, kind: ComponentKind, condition: &Condition) {
+        let rule = (kind, entry.code.clone());
         let (series, depth, window) = match condition {
             Condition::Sample { series, of, .. } => (series, usize::try_from(*of).unwrap_or(1), None),
             Condition::Increase { series, within, .. } | Condition::Event { series, within, .. } => {
@@ -144,15 +153,29 @@ impl KnowledgeIndex {
             }
             Condition::All(parts) | Condition::Any(parts) => {
                 for part in parts {
-                    self.add(entry, part);
+                    self.add(entry, kind, part);
                 }
                 return;
             }
             Condition::EveryComponent(part) => {
                 self.of_all_components.insert(entry.code.clone());
-                return self.add(entry, part);
+                return self.add(entry, kind, part);
             }
-            Condition::Not(part) | Condition::Known(part) => return self.add(entry, part),
+            // Looked at when the finding's own component is observed; what is observed elsewhere is only remembered.
+            Condition::AnyComponent { kind: elsewhere, part } => {
+                let mut there = Self::default();
+                there.add(entry, *elsewhere, part);
+                for (metric, used) in there.metrics {
+                    let known = self.metrics.entry(metric).or_default();
+                    known.elsewhere.insert(*elsewhere);
+                    known.depth = known.depth.max(used.depth);
+                    known.window = known.window.max(used.window);
+                    known.selected.extend(used.selected);
+                }
+                return;
+            }
+            Condition::Not(part) | Condition::Known(part) => return self.add(entry, kind, part),
+            Condition::On(_) => return,
         };
         self.note(&rule, series, depth, window);
     }
@@ -169,5 +192,32 @@ impl KnowledgeIndex {
         used.depth = used.depth.max(depth);
         used.window = used.window.max(window);
         used.selected.extend(series.attributes.iter().map(|(name, _)| name.clone()));
+    }
+}
+
+impl Condition {
+    /// Whether it looks at this metric or event.
+    pub(crate) fn asks_for(&self, metric: &str) -> bool {
+        match self {
+            Self::Sample { series, .. }
+            | Self::Increase { series, .. }
+            | Self::Event { series, .. }
+            | Self::Absent { series, .. }
+            | Self::Changed { what: Watched::Series(series), .. } => series.metric == metric,
+            Self::Relative { series, to, .. } => {
+                let other = match to {
+                    Reference::Other { series, .. } => Some(series),
+                    Reference::ShareOf { whole, .. } => Some(whole),
+                    Reference::Usual { .. } | Reference::Reached { .. } => None,
+                };
+                series.metric == metric || other.is_some_and(|other| other.metric == metric)
+            }
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.asks_for(metric)),
+            Self::Not(part)
+            | Self::Known(part)
+            | Self::EveryComponent(part)
+            | Self::AnyComponent { part, .. } => part.asks_for(metric),
+            Self::State { .. } | Self::Changed { what: Watched::Document { .. }, .. } | Self::On(_) => false,
+        }
     }
 }

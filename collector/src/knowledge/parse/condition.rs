@@ -2,6 +2,7 @@
 
 use super::super::problem::{Place, Problems, advice};
 use super::super::tree::{Item, Node, Table};
+use super::detect::component_kind;
 use firstline_collector_core::knowledge::{Compare, Condition, Reference, SeriesMatch, TextMatch, Watched};
 use firstline_model::semconv;
 
@@ -31,10 +32,12 @@ pub(super) const CONDITION_KEYS: &[&str] = &[
     "not",
     "unless",
     "every_component",
+    "any_component",
+    "on",
 ];
 
 /// The keys that hold conditions themselves.
-const GROUP_KEYS: &[&str] = &["all", "any", "not", "unless", "every_component"];
+const GROUP_KEYS: &[&str] = &["all", "any", "not", "unless", "every_component", "any_component", "on"];
 
 /// The keys that compare a number.
 const COMPARE_KEYS: &[(&str, Compare)] = &[
@@ -102,6 +105,12 @@ impl Reader {
                 _ => Condition::EveryComponent(inner),
             });
         }
+        if let Some(item) = table.get("any_component") {
+            parts.push(self.any_component(item, depth, problems)?);
+        }
+        if let Some(item) = table.get("on") {
+            parts.push(Condition::On(text_match(item, "on", problems)?));
+        }
         if problems.count() > before {
             return None;
         }
@@ -114,6 +123,17 @@ impl Reader {
             1 => parts.pop(),
             _ => Some(Condition::All(parts)),
         }
+    }
+
+    /// What holds on some component of another kind. It is about that one, so nothing is inherited.
+    fn any_component(self, item: &Item, depth: usize, problems: &mut Problems) -> Option<Condition> {
+        let table = item.table("any_component", problems)?;
+        let known: Vec<&str> = CONDITION_KEYS.iter().copied().chain(["kind"]).collect();
+        table.only("`any_component`", &known, problems);
+        let kind = table.required_text("`any_component`", "kind", problems)?;
+        let kind = component_kind(table.get("kind")?, &kind, problems)?;
+        let part = Box::new(self.nested(table, "`any_component`", depth - 1, problems)?);
+        Some(Condition::AnyComponent { kind, part })
     }
 
     /// A condition inside a group or `clear`: it is about what the outer table is about, unless it says else.

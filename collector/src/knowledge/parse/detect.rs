@@ -36,7 +36,7 @@ pub(super) fn detection(
     let before = problems.count();
     let known: Vec<&str> = LEVEL_KEYS.iter().chain(DETECT_KEYS).copied().collect();
     detect.only("[detect]", &known, problems);
-    let component = component(detect, problems);
+    let kinds = kinds(detect, problems);
     let reader = Reader { custom: detect.truth("custom", false, problems) };
     let levels = levels(detect, severity, reader, problems);
     let depends_on = dependencies(detect, problems);
@@ -44,15 +44,29 @@ pub(super) fn detection(
     if problems.count() > before {
         return None;
     }
-    Some(Detection { component: component?, levels, depends_on, latched })
+    let (component, also) = kinds?;
+    Some(Detection { component, also, levels, depends_on, latched })
 }
 
-fn component(detect: &Table, problems: &mut Problems) -> Option<ComponentKind> {
-    let text = detect.required_text("[detect]", "component", problems)?;
+/// The kind of component, and those on which the same is found.
+fn kinds(detect: &Table, problems: &mut Problems) -> Option<(ComponentKind, Vec<ComponentKind>)> {
+    let Some(item) = detect.get("component") else {
+        detect.required_text("[detect]", "component", problems);
+        return None;
+    };
+    let texts = item.texts("component", problems)?;
+    let found: Vec<ComponentKind> =
+        texts.iter().filter_map(|text| component_kind(item, text, problems)).collect();
+    let (first, also) = found.split_first().filter(|_| found.len() == texts.len())?;
+    Some((*first, also.to_vec()))
+}
+
+/// One kind of component, else a problem.
+pub(super) fn component_kind(item: &Item, text: &str, problems: &mut Problems) -> Option<ComponentKind> {
     let found = text.parse().ok();
-    if let (None, Some(item)) = (found, detect.get("component")) {
+    if found.is_none() {
         let kinds = ComponentKind::ALL.iter().map(|kind| kind.as_str());
-        problems.add(&item.place, format!("{text:?} is not a kind of component"), advice(&text, kinds));
+        problems.add(&item.place, format!("{text:?} is not a kind of component"), advice(text, kinds));
     }
     found
 }

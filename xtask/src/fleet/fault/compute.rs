@@ -29,8 +29,8 @@ fn compute(kind: &'static str, device: &Device, slot: &str) -> Option<Fault> {
 const GROWS: &[&str] = &["growing", "grows", "grew", "leak"];
 
 fn memory_pressure(device: &Device, random: &mut Random) -> Option<Fault> {
-    let fault =
-        compute("mem.pressure", device, "memory.stall")?.rules(&["mem.pressure"], &["mem.swap", "mem.oom"]);
+    let fault = compute("mem.pressure", device, "memory.stall")?
+        .rules(&["mem.pressure"], &["mem.swap", "mem.oom", "mem.available"]);
     let stalled = random.range(0.14, 0.5);
     let fault = fault
         .shows("memory.stall", Between(stalled * 0.85, stalled))
@@ -48,7 +48,8 @@ fn out_of_memory(device: &Device, random: &mut Random) -> Option<Fault> {
 }
 
 fn leak(device: &Device, random: &mut Random) -> Option<Fault> {
-    let fault = compute("mem.leak", device, "swap")?.rules(&["mem.swap", "mem.pressure"], &["mem.oom"]);
+    let fault = compute("mem.leak", device, "swap")?
+        .rules(&["mem.swap", "mem.pressure"], &["mem.oom", "mem.available"]);
     let (level, over) = (random.range(0.93, 1.0), random.whole(HOUR, 3 * HOUR));
     let share = (0.9 - 0.12) / (level - 0.12);
     let crossing = seconds(f64::from(over) * share);

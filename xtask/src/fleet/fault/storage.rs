@@ -129,7 +129,7 @@ fn nearly_full(device: &Device, random: &mut Random) -> Option<Fault> {
     let fault = storage("fs.space", device, "fs")?.rules(&["fs.space"], &["fs.fill_rate"]);
     let (level, over) = (random.range(0.92, 0.975), random.whole(5 * HOUR, 12 * HOUR));
     let crossing = f64::from(over) * (0.9 - device.usual_fill) / (level - device.usual_fill);
-    let fault = fault.shows("fs", Ramp(device.usual_fill, level, over)).shows("fs.free", Between(1e10, 3e10));
+    let fault = fault.shows("fs", Ramp(device.usual_fill, level, over)).shows("fs.free", Between(1e10, 2e10));
     Some(
         fault.timing(15 * MINUTE, (72 * HOUR, 160 * HOUR)).onset(seconds(crossing)).cause(&["files", "grow"]),
     )
