@@ -16,6 +16,8 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 /// What this file evaluates in pages carries this name, to be told from scripts of the page.
 const OURS: &str = "firstline-test";
+/// Why a browser gives up what it loads when a network interface of this machine comes or goes.
+const NETWORK_CHANGED: &str = "net::ERR_NETWORK_CHANGED";
 /// The program, for `needs`.
 pub const PROGRAM: &str = "chromium";
 
@@ -55,6 +57,7 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--ignore-certificate-errors",
             "--disable-component-update",
+            "--disable-auto-reload",
         ]);
         // Nothing that is not this machine has an address: a test sends nothing to strangers, whatever a page asks for.
         command.arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost");
@@ -103,7 +106,22 @@ impl Browser {
     }
 
     /// Goes to an address and waits until the page is loaded.
+    ///
+    /// Loading is given up when this machine's network interfaces change, whatever the page; then it is loaded again.
     pub fn open(&mut self, address: &str) {
+        let before = self.misdeeds.len();
+        for _ in 0..3 {
+            self.misdeeds.truncate(before);
+            self.open_once(address);
+            // What was reported before this answer has arrived with it.
+            let _ = self.evaluate("0");
+            if !self.misdeeds[before..].iter().any(|said| said.contains(NETWORK_CHANGED)) {
+                return;
+            }
+        }
+    }
+
+    fn open_once(&mut self, address: &str) {
         let went = self.call("Page.navigate", json!({"url": address}));
         if let Some(error) = went["errorText"].as_str() {
             self.misdeeds.push(format!("{address} cannot be loaded: {error}"));
@@ -111,7 +129,18 @@ impl Browser {
         }
         // Events of the page before this one may still be on their way.
         let loader = went["loaderId"].clone();
-        self.wait_for(address, |event| is_loaded(event) && event["params"]["loaderId"] == loader);
+        let is_broken = |event: &Json| {
+            event["method"] == "Network.loadingFailed"
+                && event["params"]["type"] == "Document"
+                && event["params"]["errorText"] == NETWORK_CHANGED
+        };
+        let told = self.wait_for(address, |event| {
+            is_broken(event) || (is_loaded(event) && event["params"]["loaderId"] == loader)
+        });
+        if is_broken(&told) {
+            self.misdeeds.push(format!("{address} cannot be loaded: {NETWORK_CHANGED}"));
+            return;
+        }
         self.arrive();
     }
 
@@ -195,13 +224,13 @@ impl Browser {
         self.commands.write_all(&bytes).expect("the browser runs");
     }
 
-    fn wait_for(&mut self, what: &str, is_it: impl Fn(&Json) -> bool) {
+    fn wait_for(&mut self, what: &str, is_it: impl Fn(&Json) -> bool) -> Json {
         if let Some(at) = self.waiting.iter().position(&is_it) {
-            self.waiting.drain(..=at);
-            return;
+            return self.waiting.drain(..=at).next_back().unwrap_or_default();
         }
-        self.receive_until(what, is_it);
+        let found = self.receive_until(what, is_it);
         self.waiting.clear();
+        found
     }
 
     fn receive_until(&mut self, what: &str, is_it: impl Fn(&Json) -> bool) -> Json {
@@ -230,7 +259,9 @@ impl Browser {
             "Debugger.scriptParsed" => {
                 let url = text(&parameters["url"]);
                 let is_asset = url.starts_with(&format!("{}/assets/", self.origin));
-                (url != OURS && !is_asset).then(|| format!("a script ran: {url:?}"))
+                // The browser's own page in place of one that could not be loaded; that it could not be, is noted.
+                let is_browsers = url.starts_with("chrome-error://");
+                (url != OURS && !is_asset && !is_browsers).then(|| format!("a script ran: {url:?}"))
             }
             "Debugger.paused" => {
                 self.last += 1;
