@@ -5,6 +5,7 @@
 //! isolated on a thread of its own (see `firstline-agent-probes`).
 
 use crate::overhead::{Account, Report};
+use crate::recorder::{Look, Recorder};
 pub use firstline_agent_core::coalesce::RunOf;
 use firstline_agent_core::policy::{Policy, Trigger};
 use firstline_agent_core::schedule::Schedule;
@@ -78,6 +79,7 @@ pub(crate) struct Start {
     pub disabled: Vec<String>,
     pub intervals: Vec<(String, Duration)>,
     pub overrides: Overrides,
+    pub recorder: Arc<Mutex<Recorder>>,
 }
 
 impl Lanes {
@@ -252,7 +254,7 @@ impl Lane {
             if !completed {
                 tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
             }
-            let first = round.seen.len();
+            let (first, is_steady) = (round.seen.len(), due.steady);
             for mut observation in std::mem::take(&mut run.observations) {
                 round_value(&mut observation);
                 let urgent = self.triggers.is_urgent(&observation);
@@ -262,10 +264,22 @@ impl Lane {
                 round.add(about_the_run(due.probe, &run, now), true, false);
                 round.runs.push(RunOf { probe: due.probe, places: first..round.seen.len() });
             }
+            self.record(due.probe, &round.seen[first..], is_steady, now);
         }
         let own = self.report.as_mut().map(|report| report.due(wall_clock())).unwrap_or_default();
         own.into_iter().for_each(|observation| round.add(observation, true, false));
         round.finish()
+    }
+}
+
+impl Lane {
+    /// Every look is recorded, whatever of it is sent.
+    fn record(&self, probe: &'static str, seen: &[(Observation, bool)], is_steady: bool, now: Timestamp) {
+        let seen: Vec<Observation> = seen.iter().map(|(observation, _)| observation.clone()).collect();
+        let runs = [RunOf { probe, places: 0..seen.len() }];
+        let look = Look { seen: &seen, runs: &runs, is_steady };
+        let mut recorder = self.start.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.record(&look, now, clock::read().awake);
     }
 }
 

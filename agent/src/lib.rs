@@ -12,6 +12,7 @@ mod enroll;
 pub mod identity;
 mod overhead;
 mod probe;
+mod recorder;
 pub mod run;
 mod sabotage;
 pub mod seams;

@@ -4,8 +4,11 @@
 //! collector says, then what was collected, then time.
 
 mod diagnostics;
+mod directives;
+mod inventory;
 mod leaving;
 mod ledger;
+mod recording;
 mod renewal;
 mod spooling;
 mod status;
@@ -17,6 +20,7 @@ use crate::config::{self, Settings};
 use crate::identity::{self, Identity};
 use crate::overhead::Account;
 use crate::probe;
+use crate::recorder::Recorder;
 use crate::seams::{Clock, Network, Random, Seams};
 use crate::spool::{Limits, Spool};
 use crate::steady::Steady;
@@ -33,7 +37,6 @@ use firstline_delivery::{Ack, Event, Sender, SenderConfig, Spooled, Tick};
 use firstline_model::{
     Body, Component, ComponentKind, Epoch, Observation, Presence, SequenceNumber, Timestamp, Value,
 };
-use firstline_proto::convert::diagnostic_from_wire;
 use firstline_proto::v1;
 use renewal::{Lineage, Renewal};
 use serde_json::json;
@@ -41,7 +44,7 @@ use status::Status;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc as channel, oneshot};
 use unspooled::Unspooled;
@@ -50,8 +53,6 @@ use unspooled::Unspooled;
 const LINGER: Duration = Duration::from_millis(200);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
-/// A collector that asks for everything in full gets it at most this often.
-const SEND_WHOLE_AGAIN: Duration = Duration::from_secs(60);
 /// How long after the start its work is done.
 const SETTLED: Duration = Duration::from_secs(20);
 /// With more records than this from an outage, live data gets an epoch of its own. Less than that is through in a second.
@@ -108,6 +109,7 @@ async fn serve(
         disabled: settings.disabled.clone(),
         intervals: settings.intervals.clone().into_iter().collect(),
         overrides: settings.overrides.clone(),
+        recorder: Arc::new(Mutex::new(Recorder::in_folder(data.join("recorder")))),
     };
     match private_file::ensure_folder(&start.state_dir) {
         Err(error) if error.is_disk_trouble() => {
@@ -115,7 +117,7 @@ async fn serve(
         }
         made => made?,
     }
-    let diagnostics = Diagnostics::start(&start.root, &start.state_dir, collected_sender.clone())?;
+    let diagnostics = Diagnostics::start(&start, collected_sender.clone())?;
     let mut agent = Agent::new(settings, identity, Seams::system(data), diagnostics)?.at_home(data);
     agent.lanes =
         Some(Lanes::start(&start, &agent.account, &collected_sender).context("cannot start the probes")?);
@@ -170,8 +172,9 @@ pub struct Agent {
     diagnostics: Diagnostics,
     unspooled: Unspooled,
     coalescer: Coalescer,
+    inventory: inventory::Inventory,
     /// When everything was last said in full because the collector asked for it.
-    whole_sent: Option<Duration>,
+    whole_said: Option<Duration>,
     /// The disk refused, and is not asked again before this.
     spool_retry: Option<Duration>,
     /// Records that became durable since the disk refused last.
@@ -231,7 +234,8 @@ impl Agent {
             diagnostics,
             unspooled: Unspooled::default(),
             coalescer: Coalescer::default(),
-            whole_sent: None,
+            inventory: inventory::Inventory::default(),
+            whole_said: None,
             spool_retry: None,
             // The first refusal is said.
             written_in_a_row: spooling::WORKS_AGAIN,
@@ -250,6 +254,7 @@ impl Agent {
     pub fn at_home(mut self, data: &Path) -> Self {
         self.lineage.continue_from(Lineage::load(data, &self.identity.device_id));
         self.home = Some(data.to_owned());
+        self.inventory = inventory::Inventory::at_home(data);
         self.steady = self.steady.at_home(data);
         let reading = self.clock.read();
         self.spool.begin(self.steady.now(reading), reading.awake);
@@ -469,48 +474,6 @@ impl Agent {
     fn drop_stream(&mut self, why: &str) {
         tracing::warn!(why, "the collector sent something that cannot be");
         self.disconnected();
-    }
-
-    /// Does what the collector asks, if it is on the list and within the bounds.
-    fn obey(&mut self, directive: v1::Directive) {
-        match directive.directive {
-            Some(v1::directive::Directive::Policy(message)) => {
-                self.policy = uplink::policy(message);
-                tracing::info!(
-                    revision = self.policy.revision,
-                    triggers = self.policy.triggers.len(),
-                    "policy in force"
-                );
-                if let Some(lanes) = &self.lanes {
-                    lanes.tell(&Order::Policy(self.policy.clone()));
-                }
-            }
-            Some(v1::directive::Directive::RunDiagnostic(message)) => match diagnostic_from_wire(message) {
-                Ok((request_id, request)) => {
-                    self.diagnostics.ask(Asked {
-                        request_id,
-                        request,
-                        directory_depth: self.policy.directory_depth,
-                        overrides: self.settings.overrides.clone(),
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(error = %error, "the collector asked for a test that is refused")
-                }
-            },
-            // At most once a minute: a collector that asks all the time must not be sent everything all the time.
-            Some(v1::directive::Directive::SendWhole(v1::SendWhole {})) => {
-                let awake = self.clock.read().awake;
-                if self.whole_sent.is_none_or(|sent| awake.saturating_sub(sent) >= SEND_WHOLE_AGAIN) {
-                    tracing::info!(
-                        "the collector lacks what was said before; everything is said in full again"
-                    );
-                    self.whole_sent = Some(awake);
-                    self.coalescer.forget();
-                }
-            }
-            None => tracing::debug!("the collector asked for something that this version does not know"),
-        }
     }
 
     fn reload(&mut self, path: &Path) {

@@ -14,6 +14,8 @@ pub const RECORD_OBSERVATIONS: usize = 1000;
 pub const REPEATABLE_BYTES: usize = 64 * 1024;
 /// Most repeats in a record.
 pub const RECORD_REPEATS: usize = 64;
+/// Most inventories in a record.
+pub const RECORD_INVENTORIES: usize = 16;
 /// Most texts in a record's table.
 pub const RECORD_TEXTS: usize = 4096;
 /// Longest text in a record's table, in bytes.

@@ -52,6 +52,9 @@ const ALLOWED: &[&str] = &[
     "RunDiagnostic.link",
     "RunDiagnostic.physical_disk",
     "RunDiagnostic.printer",
+    // Compared with what was recorded and written nowhere; the folder of recordings has a fixed name.
+    "RunDiagnostic.recorder",
+    "RunDiagnostic.asked_ago_s",
     "RunDiagnostic.request_id",
     "RunDiagnostic.service",
     "RunDiagnostic.top_processes",
@@ -59,6 +62,7 @@ const ALLOWED: &[&str] = &[
     "PrinterTest.queue",
     "ServiceTest.name",
     "PhysicalDiskTest.id",
+    "RecorderWindow.component",
     "EnrollResponse.authorities",
     "EnrollResponse.certificate",
     "EnrollResponse.device_id",

@@ -119,6 +119,7 @@ fn write_specimens(folder: &Path) {
             },
         ],
         repeats: Vec::new(),
+        inventories: Vec::new(),
     }
     .encode_to_vec();
     let batch = v1::Batch {
@@ -155,6 +156,7 @@ fn write_specimens(folder: &Path) {
                     diagnostic: Some(v1::run_diagnostic::Diagnostic::Printer(v1::PrinterTest {
                         queue: "finance-2".into(),
                     })),
+                    asked_ago_s: 0,
                 })),
             })),
         ),

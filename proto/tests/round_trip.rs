@@ -6,8 +6,8 @@ use firstline_model::{
     Observation, Presence, Repeat, SequenceNumber, Timestamp, UnavailableReason, Value,
 };
 use firstline_proto::convert::{
-    DecodeError, decode_record, decode_record_with, diagnostic_from_wire, diagnostic_to_wire, encode_record,
-    encode_record_with, repeated_records,
+    DecodeError, Leads, decode_record, decode_record_with, diagnostic_from_wire, diagnostic_to_wire,
+    encode_record, encode_record_with, leads_of,
 };
 use firstline_proto::{limits, v1};
 use prost::Message;
@@ -136,6 +136,7 @@ fn what_is_larger_than_the_limits_is_refused() {
             body: Some(v1::observation::Body::Facts(deep)),
         }],
         repeats: vec![],
+        inventories: vec![],
     };
     assert!(matches!(decode_record(&record.encode_to_vec()), Err(DecodeError::TooLarge { .. })));
 }
@@ -165,6 +166,7 @@ fn a_place_outside_the_table_of_texts_is_refused() {
             body: Some(v1::observation::Body::Presence(v1::Presence::Online.into())),
         }],
         repeats: vec![],
+        inventories: vec![],
     };
     assert!(decode_record(&record.encode_to_vec()).is_err());
 }
@@ -182,19 +184,19 @@ fn what_a_record_repeats_survives_the_wire_with_its_place() {
         (2, repeat(7, 1, &[])),
         (own.len(), repeat(u64::MAX, 1, &[(0, 0)])),
     ];
-    let record = decode_record_with(&encode_record_with(&own, &repeats)).unwrap();
+    let record = decode_record_with(&encode_record_with(&own, &repeats, &[])).unwrap();
     assert_eq!(record.repeats, repeats);
     assert_eq!(record.clone().into_own(), own);
-    let alone = encode_record_with(&[], &repeats[..1]);
+    let alone = encode_record_with(&[], &repeats[..1], &[]);
     // The place of a record of nothing but repeats is before its own observations, of which there are none.
     assert_eq!(decode_record_with(&alone).unwrap().repeats, repeats[..1]);
-    assert_eq!(repeated_records(&alone), [SequenceNumber(7)]);
-    assert_eq!(repeated_records(b"\xff"), []);
+    assert_eq!(leads_of(&alone).records, [SequenceNumber(7)]);
+    assert_eq!(leads_of(b"\xff"), Leads::default());
 }
 
 #[test]
 fn an_unchanged_minute_of_200_series_is_a_few_bytes() {
-    let bytes = encode_record_with(&[], &[(0, repeat(1_000, 200, &[]))]).len();
+    let bytes = encode_record_with(&[], &[(0, repeat(1_000, 200, &[]))], &[]).len();
     assert!(bytes <= 24, "{bytes} bytes");
 }
 
@@ -202,7 +204,8 @@ fn an_unchanged_minute_of_200_series_is_a_few_bytes() {
 fn repeats_that_cannot_be_are_refused() {
     let wire = |change: fn(&mut v1::Repeat)| {
         let mut record =
-            v1::Record::decode(&*encode_record_with(&[], &[(0, repeat(1, 9, &[(3, 1), (4, 1)]))])).unwrap();
+            v1::Record::decode(&*encode_record_with(&[], &[(0, repeat(1, 9, &[(3, 1), (4, 1)]))], &[]))
+                .unwrap();
         change(&mut record.repeats[0]);
         record.encode_to_vec()
     };
@@ -224,5 +227,8 @@ fn repeats_that_cannot_be_are_refused() {
         );
     }
     let many = vec![(0, repeat(1, 1, &[])); limits::RECORD_REPEATS + 1];
-    assert!(matches!(decode_record_with(&encode_record_with(&[], &many)), Err(DecodeError::TooLarge { .. })));
+    assert!(matches!(
+        decode_record_with(&encode_record_with(&[], &many, &[])),
+        Err(DecodeError::TooLarge { .. })
+    ));
 }

@@ -1,7 +1,8 @@
 //! What does not change costs nothing on the wire and is seen all the same, whatever the collector forgets.
 
 use firstline_proto::convert::decode_record_with;
-use firstline_tests::database::{number, stored};
+use firstline_tests::database::{number, stored, texts};
+use firstline_tests::figure::figure;
 use firstline_tests::link::Link;
 use firstline_tests::wait::{seconds, until};
 use firstline_tests::{Agent, Collector};
@@ -70,5 +71,51 @@ fn an_unchanged_value_is_seen_in_every_look_over_a_restart_and_after_a_loss() {
     });
     last = seen_after(&collector, last);
     assert!(seen_after(&collector, last) > last);
+    agent.stop();
+}
+
+#[test]
+fn an_unchanged_inventory_is_a_digest_after_a_restart_of_the_agent_and_whole_for_a_collector_that_lost_it() {
+    let packages = |collector: &Collector| {
+        let query = "SELECT content FROM latest WHERE name = 'software' AND device = ?";
+        (query, collector.database())
+    };
+    let mut collector = Collector::started();
+    let link = Link::to(collector.agents());
+    let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
+    let mut agent = Agent::enrolled_at(&url).probing(&["software"], "").started();
+    let known = |collector: &Collector, agent: &Agent| {
+        let (query, database) = packages(collector);
+        texts(&database, query, agent.device()).pop().filter(|content| content.contains("state"))
+    };
+    let whole = until("the inventory is known", seconds(40), || known(&collector, &agent));
+    let largest = |collector: &Collector, agent: &Agent| {
+        let records = stored(&collector.database(), agent.device());
+        records.values().map(Vec::len).sum::<usize>()
+    };
+    let before = largest(&collector, &agent);
+    assert!(before > whole.len() / 2, "the first time it is said in full");
+    agent.stop();
+    agent.start();
+    let inventories = |collector: &Collector, agent: &Agent| {
+        let records = stored(&collector.database(), agent.device());
+        let read = records.values().filter_map(|payload| decode_record_with(payload).ok());
+        read.map(|record| record.inventories.len()).sum::<usize>()
+    };
+    until("a digest of it", seconds(40), || (inventories(&collector, &agent) > 0).then_some(()));
+    let cost = largest(&collector, &agent) - before;
+    figure("coalescing.unchanged_inventory", cost, "bytes");
+    assert!(cost < 2_000, "{cost} bytes for an unchanged machine");
+
+    collector.stop();
+    let database = Connection::open(collector.database()).expect("the database can be opened");
+    database.execute("DELETE FROM latest WHERE name = 'software'", []).expect("it can be deleted");
+    drop(database);
+    agent.stop();
+    collector.start();
+    link.lead_to(collector.agents());
+    agent.start();
+    let again = until("it is said in full again", seconds(40), || known(&collector, &agent));
+    assert_eq!(again, whole);
     agent.stop();
 }

@@ -21,6 +21,7 @@ mod outages;
 mod overhead;
 mod overload;
 mod peers;
+mod recorder;
 mod renewal;
 mod revocation;
 mod root_service;

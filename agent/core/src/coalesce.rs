@@ -166,10 +166,8 @@ impl Coalescer {
 /// Whether it is still so a minute later, as opposed to having happened.
 fn is_lasting(observation: &Observation) -> bool {
     match &observation.body {
-        Body::Sample { .. } | Body::State { .. } | Body::Unavailable { .. } => true,
-        Body::Event { .. } | Body::Presence(_) | Body::Diagnostic(_) | Body::Facts(_) | Body::Gap { .. } => {
-            false
-        }
+        Body::Sample { .. } | Body::State { .. } | Body::Unavailable { .. } | Body::Facts(_) => true,
+        Body::Event { .. } | Body::Presence(_) | Body::Diagnostic(_) | Body::Gap { .. } => false,
     }
 }
 

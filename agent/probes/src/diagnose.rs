@@ -134,6 +134,10 @@ fn examine(request: &DiagnosticRequest, context: &Context) -> Examined {
         DiagnosticRequest::Service { name } => system::service(context, name),
         DiagnosticRequest::PhysicalDisk { id } => system::physical_disk(context, id),
         DiagnosticRequest::KernelLog => system::kernel_log(context),
+        // Probes know nothing of recordings; the service answers this one itself.
+        DiagnosticRequest::Recorder { .. } => Examined::could_not_tell(
+            "Only the running agent reads its recorder; ask from the ticket or the device's page.",
+        ),
     }
 }
 

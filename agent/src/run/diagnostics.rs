@@ -1,13 +1,14 @@
 //! The tests that the collector asks for: one thread that runs them one after the other and hands their reports to the
 //! loop like any observation.
 
-use crate::collect::{Collected, wall_clock};
+use super::recording::{self, Question};
+use crate::collect::{Collected, Start, wall_clock};
 use anyhow::{Context, Result};
-use firstline_agent_probes::{Overrides, Root, diagnose};
+use firstline_agent_probes::{Overrides, diagnose};
 use firstline_model::{Body, Component, ComponentKind, DiagnosticRequest, Observation};
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::mpsc;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Most tests that wait for their turn.
@@ -21,6 +22,7 @@ pub struct Asked {
     pub request_id: String,
     /// What is asked.
     pub request: DiagnosticRequest,
+    pub(super) asked_ago: Duration,
     pub(super) directory_depth: u8,
     pub(super) overrides: Overrides,
 }
@@ -33,19 +35,15 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// Starts the thread; it ends when the returned value is dropped.
-    pub(super) fn start(
-        root: &Root,
-        state_dir: &Path,
-        collected: UnboundedSender<Collected>,
-    ) -> Result<Self> {
+    pub(super) fn start(start: &Start, collected: UnboundedSender<Collected>) -> Result<Self> {
         let (waiting, requests) = mpsc::sync_channel::<Asked>(MOST_WAITING);
-        let (root, state_dir) = (root.clone(), state_dir.to_path_buf());
+        let start = start.clone();
         std::thread::Builder::new()
             .name("diagnostics".to_owned())
             .stack_size(512 << 10)
             .spawn(move || {
                 while let Ok(asked) = requests.recv() {
-                    let found = Collected::new(vec![run(&root, &state_dir, asked)], true);
+                    let found = Collected::new(vec![run(&start, asked)], true);
                     if collected.send(found).is_err() {
                         return;
                     }
@@ -86,12 +84,17 @@ impl Diagnostics {
     }
 }
 
-fn run(root: &Root, state_dir: &Path, asked: Asked) -> Observation {
-    let mut context = firstline_agent_probes::Context::new(root.clone(), wall_clock());
-    context.state_dir = Some(state_dir.to_path_buf());
+fn run(start: &Start, asked: Asked) -> Observation {
+    let mut context = firstline_agent_probes::Context::new(start.root.clone(), wall_clock());
+    context.state_dir = Some(start.state_dir.clone());
     context.policy.directory_depth = asked.directory_depth;
     context.overrides = asked.overrides;
-    let mut report = diagnose::run(&asked.request, &context);
+    let mut report = if let DiagnosticRequest::Recorder { component } = &asked.request {
+        let question = Question { component, asked_ago: asked.asked_ago };
+        recording::answer(&start.recorder, &question, context.now)
+    } else {
+        diagnose::run(&asked.request, &context)
+    };
     report.request_id = asked.request_id;
     Observation {
         component: Component::only(ComponentKind::Agent),

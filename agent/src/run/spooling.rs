@@ -62,8 +62,11 @@ impl Agent {
     fn spool_observations(&mut self, found: &Collected) {
         let is_straight = self.unspooled.is_empty() && self.spool_retry.is_none() && self.spool.is_open();
         let (epoch, awake) = (self.spool.current(), self.clock.read().awake);
-        let short = (is_straight && found.observations.len() <= limits::RECORD_OBSERVATIONS)
-            .then(|| self.coalescer.coalesce(&found.observations, &found.runs, epoch, awake));
+        let short = (is_straight && found.observations.len() <= limits::RECORD_OBSERVATIONS).then(|| {
+            let told = self.inventory.tell(found);
+            let short = self.coalescer.coalesce(&told.rest.observations, &told.rest.runs, epoch, awake);
+            (short, told.changes, told.documents)
+        });
         for chunk in found.observations.chunks(limits::RECORD_OBSERVATIONS) {
             let payload = encode_record(chunk);
             if payload.len() > limits::RECORD_BYTES {
@@ -72,11 +75,13 @@ impl Agent {
             }
             self.unspooled.push(payload, found.urgent, self.now());
         }
-        let payload = short.as_ref().map(|short| encode_record_with(&short.own, &short.repeats));
+        let payload =
+            short.as_ref().map(|(short, changes, _)| encode_record_with(&short.own, &short.repeats, changes));
         let repeatable = payload.as_ref().is_some_and(|payload| payload.len() <= limits::REPEATABLE_BYTES);
         let written = self.write_waiting_as(payload);
-        if let (Some(short), Some((epoch, seq))) = (short, written) {
+        if let (Some((short, _, documents)), Some((epoch, seq))) = (short, written) {
             self.coalescer.written(short, epoch, seq, repeatable, awake);
+            self.inventory.written(documents);
         }
     }
 

@@ -437,6 +437,11 @@ fn tests(entry: &KnowledgeEntry, component: &Component) -> Vec<DiagnosticRequest
         .tests
         .iter()
         .filter_map(|test| DiagnosticRequest::from_name(&test.diagnostic, subject(test.subject_is_component)))
+        // What came before the breach, at full resolution, belongs to every worked ticket.
+        .chain(
+            (!entry.tests.is_empty())
+                .then(|| DiagnosticRequest::Recorder { component: component.to_string() }),
+        )
         .collect()
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn diagnose(entry: &KnowledgeEntry, tested: &[Tested], moment: Moment
     }
     let supported =
         left.iter().find(|cause| cause.supported_by.iter().any(|clause| all_hold(clause, tested, moment)));
-    let ended = tested.iter().all(|test| test.result.is_some());
+    // A recording shows what was, and no cause waits for it.
+    let ended = tested.iter().all(|test| test.result.is_some() || test.diagnostic == "recorder");
     let told = tested.is_empty() || tested.iter().any(|test| told(test).is_some());
     let likely = supported.or_else(|| left.first().filter(|_| ended && told));
     Diagnosis { ruled_out, likely_cause: likely.map(|cause| cause.text.clone()) }

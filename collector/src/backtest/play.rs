@@ -258,7 +258,8 @@ impl Stage<'_> {
         self.suspect += u64::from(record.clock_suspect);
         let read =
             self.earlier.get(&record.device).map(|earlier| earlier.read(record.epoch, &record.payload));
-        let Some(Ok(Read { mut observations, missing })) = read else {
+        // Inventories are lists for people; no entry judges them.
+        let Some(Ok(Read { mut observations, missing, inventories: _ })) = read else {
             self.unreadable += 1;
             return Ok(0);
         };

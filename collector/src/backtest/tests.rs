@@ -77,7 +77,7 @@ fn in_full(at: u32, value: f64) -> Vec<u8> {
 fn again(at: u32, record: u64) -> Vec<u8> {
     let record = SequenceNumber(record);
     let repeat = Repeat { record, first: 0, count: 1, at: minute(at), changed: Vec::new() };
-    encode_record_with(&[], &[(0, repeat)])
+    encode_record_with(&[], &[(0, repeat)], &[])
 }
 
 /// Stores these payloads, received a second after their minutes and numbered from `first`.

@@ -14,6 +14,7 @@ use firstline_model::{
     Attributes, Body, Component, ComponentKind, DeviceId, Epoch, Observation, Presence, RuleCode,
     SequenceNumber, TicketId, Timestamp, Value, semconv,
 };
+use firstline_proto::convert::InventoryChange;
 use std::collections::BTreeMap;
 
 /// A device in memory: what the store holds of it, and what is only worth knowing while the process lives.
@@ -139,6 +140,27 @@ impl Live {
         self.move_mark(batch.epoch, mark, batch.through, draft);
     }
 
+    /// Inventories that were told as changes, as they are now, and the names of those whose base is not here.
+    fn inventories(
+        changes: &[InventoryChange],
+        earlier: &Earlier,
+        draft: &Draft,
+    ) -> (Vec<Observation>, Vec<String>) {
+        let (mut made, mut lacking) = (Vec::new(), Vec::new());
+        for change in changes {
+            let key = (change.component.clone(), change.name.clone(), Attributes::none());
+            let newer = draft.latest.get(&key).and_then(|latest| match &latest.content {
+                LatestContent::State(document) => Some(document),
+                LatestContent::Sample { .. } | LatestContent::Unavailable { .. } => None,
+            });
+            match earlier.inventory(change, newer) {
+                Some(observation) => made.push(observation),
+                None => lacking.push(format!("{} of {}", change.name, change.component)),
+            }
+        }
+        (made, lacking)
+    }
+
     fn take_record(
         &mut self,
         knowledge: &KnowledgeSet,
@@ -148,8 +170,9 @@ impl Live {
         draft: &mut Draft,
     ) {
         let (action, detail) = match earlier.read(batch.epoch, payload) {
-            Ok(Read { observations, missing }) => {
-                for mut observation in observations {
+            Ok(Read { observations, missing, inventories }) => {
+                let (made, lacking) = Self::inventories(&inventories, earlier, draft);
+                for mut observation in observations.into_iter().chain(made) {
                     // Nothing is seen after it was sent; a clock that says so would make what follows look old.
                     let corrected = |at: Timestamp| self.clock.corrected(at.min(batch.sent_at));
                     observation.observed_at = corrected(observation.observed_at);
@@ -158,11 +181,15 @@ impl Live {
                     }
                     self.take(knowledge, observation, batch.received_at, draft);
                 }
-                let Some(first) = missing.first() else { return };
+                if missing.is_empty() && lacking.is_empty() {
+                    return;
+                }
                 draft.lacks_earlier = true;
-                tracing::warn!(device = %self.id(), %seq, missing = %first, "a record repeats one that is not here; it is kept as it came, and the agent is asked to say everything again");
-                let missing = missing.iter().map(|seq| seq.0.to_string()).collect::<Vec<_>>().join(", ");
-                ("record.repeats_missing", format!("it repeats of records that are not here: {missing}"))
+                let missing: Vec<String> =
+                    missing.iter().map(|seq| format!("record {seq}")).chain(lacking).collect();
+                let missing = missing.join(", ");
+                tracing::warn!(device = %self.id(), %seq, missing, "a record leads back to what is not here; it is kept as it came, and the agent is asked to say everything again");
+                ("record.repeats_missing", format!("it leads back to what is not here: {missing}"))
             }
             Err(error) => {
                 tracing::warn!(device = %self.id(), %seq, error = %error, "a record cannot be read; it is kept as it came");

@@ -1,13 +1,14 @@
 //! What records repeat of earlier ones: finds those, so that judging a batch needs nothing but memory.
 //!
 //! An agent leads back only to what is durable in the same epoch before, so the record is in the store, or in what is being
-//! judged with it. A back-test reads kept records in the same way, one by one. When it is neither (the agent's disk lost it before it was delivered), what cannot be read is named in
-//! the audit log, and the agent is asked to say everything in full again.
+//! judged with it. A back-test reads kept records in the same way, one by one. When it is neither (the agent's disk lost it
+//! before it was delivered), what cannot be read is named in the audit log, and the agent is asked to say everything again.
 
 use super::device::Incoming;
+use firstline_collector_store::record::LatestContent;
 use firstline_collector_store::{Store, StoreError};
-use firstline_model::{DeviceId, Epoch, Observation, SequenceNumber, Told};
-use firstline_proto::convert::{DecodeError, DecodedRecord, decode_record_with, repeated_records};
+use firstline_model::{Body, Component, DeviceId, Epoch, Observation, SequenceNumber, Told, Value};
+use firstline_proto::convert::{DecodeError, DecodedRecord, InventoryChange, decode_record_with, leads_of};
 use firstline_proto::limits;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ const MOST: usize = 192;
 #[derive(Default)]
 pub(crate) struct Earlier {
     records: BTreeMap<(Epoch, SequenceNumber), Vec<Told>>,
+    /// The newest documents that are stored, when inventories are told as changes of them.
+    documents: BTreeMap<(Component, String), Value>,
 }
 
 impl Earlier {
@@ -28,13 +31,15 @@ impl Earlier {
         device: &DeviceId,
         batches: impl Iterator<Item = &'b Incoming> + Clone,
     ) -> Result<Self, StoreError> {
-        let mut wanted: Vec<(Epoch, SequenceNumber)> = batches
-            .clone()
-            .flat_map(|batch| {
-                let repeated = batch.records.iter().flat_map(|payload| repeated_records(payload));
-                repeated.map(|seq| (batch.epoch, seq))
-            })
-            .collect();
+        let mut wanted: Vec<(Epoch, SequenceNumber)> = Vec::new();
+        let mut inventories = false;
+        for batch in batches.clone() {
+            for payload in &batch.records {
+                let leads = leads_of(payload);
+                wanted.extend(leads.records.into_iter().map(|seq| (batch.epoch, seq)));
+                inventories |= leads.inventories;
+            }
+        }
         wanted.sort_unstable();
         wanted.dedup();
         wanted.truncate(MOST);
@@ -52,6 +57,13 @@ impl Earlier {
                 found.take(key, &payload);
             }
         }
+        if inventories {
+            for latest in store.latest(device).await? {
+                if let LatestContent::State(document) = latest.content {
+                    found.documents.insert((latest.component, latest.name), document);
+                }
+            }
+        }
         Ok(found)
     }
 
@@ -64,7 +76,7 @@ impl Earlier {
         epoch: Epoch,
         payload: &[u8],
     ) -> Result<usize, StoreError> {
-        let wanted = repeated_records(payload).into_iter().map(|seq| (epoch, seq)).take(MOST);
+        let wanted = leads_of(payload).records.into_iter().map(|seq| (epoch, seq)).take(MOST);
         let wanted: Vec<_> = wanted.filter(|key| !self.records.contains_key(key)).collect();
         if wanted.is_empty() {
             return Ok(0);
@@ -89,10 +101,19 @@ impl Earlier {
         }
     }
 
+    /// The inventory as it is now; `newer` is what is judged already and not stored. `None` when neither is what it is a
+    /// change of.
+    pub(crate) fn inventory(&self, change: &InventoryChange, newer: Option<&Value>) -> Option<Observation> {
+        let key = (change.component.clone(), change.name.clone());
+        let document = change.apply(newer.or_else(|| self.documents.get(&key))?)?;
+        let body = Body::State { name: change.name.clone().into(), document };
+        Some(Observation { component: change.component.clone(), observed_at: change.observed_at, body })
+    }
+
     /// All that a record says, and what it repeats in vain.
     pub(crate) fn read(&self, epoch: Epoch, payload: &[u8]) -> Result<Read, DecodeError> {
-        let DecodedRecord { own, repeats } = decode_record_with(payload)?;
-        let mut read = Read { observations: Vec::new(), missing: Vec::new() };
+        let DecodedRecord { own, repeats, inventories } = decode_record_with(payload)?;
+        let mut read = Read { observations: Vec::new(), missing: Vec::new(), inventories };
         let mut own = own.into_iter().map(|told| told.observation);
         let mut taken = 0;
         for (place, repeat) in repeats {
@@ -114,6 +135,8 @@ pub(crate) struct Read {
     pub(crate) observations: Vec<Observation>,
     /// Records that it leads back to and that are not there or say something else.
     pub(crate) missing: Vec<SequenceNumber>,
+    /// Inventories that were looked at again, after all that.
+    pub(crate) inventories: Vec<InventoryChange>,
 }
 
 #[cfg(test)]
@@ -123,7 +146,7 @@ mod tests {
     use firstline_collector_store::plan::{CommitPlan, DevicePlan, NewMark, NewRecord};
     use firstline_collector_store::record::{AuditEntry, Device, DeviceStatus, EnrollmentToken};
     use firstline_collector_store::store::{Enrollment, Ingest};
-    use firstline_model::{Attributes, Body, Repeat, Timestamp, Value, semconv};
+    use firstline_model::{Attributes, Repeat, Timestamp, semconv};
     use firstline_proto::convert::{encode_record, encode_record_with};
 
     const HERE: Epoch = Epoch([1; 16]);
@@ -149,7 +172,7 @@ mod tests {
     fn again(second: i64, record: u64, changed: &[(usize, i64)]) -> Vec<u8> {
         let record = SequenceNumber(record);
         let repeat = Repeat { record, first: 0, count: 2, at: at(second), changed: changed.to_vec() };
-        encode_record_with(&[], &[(0, repeat)])
+        encode_record_with(&[], &[(0, repeat)], &[])
     }
 
     fn batch(epoch: Epoch, first: u64, records: Vec<Vec<u8>>) -> Incoming {
@@ -228,7 +251,7 @@ mod tests {
         let repeat =
             Repeat { record: SequenceNumber(1), first: 1, count: 1, at: at(60), changed: Vec::new() };
         let own = look(60, [0.7, 0.8]);
-        let batches = [batch(HERE, 2, vec![encode_record_with(&own, &[(1, repeat)])])];
+        let batches = [batch(HERE, 2, vec![encode_record_with(&own, &[(1, repeat)], &[])])];
         let seen = read(&store, &pc, &batches, 0).await.observations;
         assert_eq!(seen, [own[0].clone(), look(60, [0.5, 0.6])[1].clone(), own[1].clone()]);
     }
@@ -244,7 +267,7 @@ mod tests {
         let own = look(60, [0.7, 0.8]);
         let repeat =
             Repeat { record: SequenceNumber(1), first: 0, count: 1, at: at(60), changed: Vec::new() };
-        let batches = [batch(HERE, 2, vec![encode_record_with(&own, &[(0, repeat)])])];
+        let batches = [batch(HERE, 2, vec![encode_record_with(&own, &[(0, repeat)], &[])])];
         let seen = read(&store, &pc, &batches, 0).await;
         assert_eq!((seen.observations, seen.missing), (own, vec![SequenceNumber(1)]));
     }

@@ -539,7 +539,9 @@ impl Running {
             Ok(pending) => {
                 for pending in pending {
                     if self.asked.insert(pending.request_id.clone()) {
-                        let request = diagnostic_to_wire(&pending.request_id, &pending.request);
+                        let mut request = diagnostic_to_wire(&pending.request_id, &pending.request);
+                        let ago = self.ingest.now().since(pending.created_at).as_secs();
+                        request.asked_ago_s = u32::try_from(ago).unwrap_or(u32::MAX);
                         self.directive(v1::directive::Directive::RunDiagnostic(request)).await;
                     }
                 }

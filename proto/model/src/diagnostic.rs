@@ -39,6 +39,11 @@ pub enum DiagnosticRequest {
     },
     /// Recent kernel messages about drives and file systems, and error counters.
     KernelLog,
+    /// What the flight recorder saw of a component in the minutes before.
+    Recorder {
+        /// The component: `filesystem//home`.
+        component: String,
+    },
 }
 
 impl DiagnosticRequest {
@@ -54,6 +59,7 @@ impl DiagnosticRequest {
             Self::Service { .. } => "service",
             Self::PhysicalDisk { .. } => "physical_disk",
             Self::KernelLog => "kernel_log",
+            Self::Recorder { .. } => "recorder",
         }
     }
 
@@ -69,6 +75,7 @@ impl DiagnosticRequest {
         ("service", Some("name")),
         ("physical_disk", Some("id")),
         ("kernel_log", None),
+        ("recorder", Some("component")),
     ];
 
     /// Builds the request called `name`; `subject` is its parameter where it takes one. `None` when there is no such test.
@@ -83,6 +90,7 @@ impl DiagnosticRequest {
             "service" => Self::Service { name: subject.to_owned() },
             "physical_disk" => Self::PhysicalDisk { id: subject.to_owned() },
             "kernel_log" => Self::KernelLog,
+            "recorder" => Self::Recorder { component: subject.to_owned() },
             _ => return None,
         })
     }
@@ -94,6 +102,7 @@ impl DiagnosticRequest {
             Self::Printer { queue } => queue,
             Self::Service { name } => name,
             Self::PhysicalDisk { id } => id,
+            Self::Recorder { component } => component,
             Self::Link | Self::Gateway | Self::DnsServers | Self::TopProcesses | Self::KernelLog => "",
         }
     }

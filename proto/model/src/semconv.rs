@@ -297,6 +297,9 @@ pub mod attribute {
 pub const STATE_ATTRIBUTES: &[&str] =
     &[attribute::HW_STATE, attribute::STATE, attribute::RCODE, attribute::SEVERITY, attribute::OUTCOME];
 
+/// Documents that are large and hardly ever change: they travel as what changed, by the digest of their content.
+pub const INVENTORIES: &[&str] = &["software"];
+
 /// The metric called `name`, if it is one of ours.
 pub fn metric(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)

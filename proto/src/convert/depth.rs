@@ -14,6 +14,7 @@ enum Kind {
     Observation,
     State,
     DiagnosticReport,
+    Inventory,
     Value,
     ValueList,
     ValueMap,
@@ -27,6 +28,8 @@ impl Kind {
     fn holds(self, field: u64) -> Option<Self> {
         match (self, field) {
             (Self::Record, 3) => Some(Self::Observation),
+            (Self::Record, 5) => Some(Self::Inventory),
+            (Self::Inventory, 7) => Some(Self::Value),
             (Self::Observation, 5) => Some(Self::State),
             (Self::Observation, 9) => Some(Self::DiagnosticReport),
             (Self::Observation, 10) | (Self::State | Self::ValueField, 2) => Some(Self::Value),
@@ -40,6 +43,7 @@ impl Kind {
                 | Self::Observation
                 | Self::State
                 | Self::DiagnosticReport
+                | Self::Inventory
                 | Self::Value
                 | Self::ValueList
                 | Self::ValueMap
@@ -116,7 +120,14 @@ mod tests {
             ..v1::Observation::default()
         };
         let texts = vec!["0".to_owned()];
-        v1::Record { base_ms: 0, texts, observations: vec![observation], repeats: Vec::new() }.encode_to_vec()
+        v1::Record {
+            base_ms: 0,
+            texts,
+            observations: vec![observation],
+            repeats: Vec::new(),
+            inventories: Vec::new(),
+        }
+        .encode_to_vec()
     }
 
     fn lists(levels: usize) -> v1::Value {

@@ -22,8 +22,11 @@ pub fn diagnostic_to_wire(request_id: &str, request: &DiagnosticRequest) -> v1::
             Diagnostic::PhysicalDisk(v1::PhysicalDiskTest { id: id.clone() })
         }
         DiagnosticRequest::KernelLog => Diagnostic::KernelLog(v1::KernelLog {}),
+        DiagnosticRequest::Recorder { component } => {
+            Diagnostic::Recorder(v1::RecorderWindow { component: component.clone() })
+        }
     };
-    v1::RunDiagnostic { request_id: request_id.to_owned(), diagnostic: Some(diagnostic) }
+    v1::RunDiagnostic { request_id: request_id.to_owned(), diagnostic: Some(diagnostic), asked_ago_s: 0 }
 }
 
 /// The request of a directive. A diagnostic that this agent does not know is refused.
@@ -41,6 +44,7 @@ pub fn diagnostic_from_wire(message: v1::RunDiagnostic) -> Result<(String, Diagn
         Diagnostic::Service(v1::ServiceTest { name }) => DiagnosticRequest::Service { name },
         Diagnostic::PhysicalDisk(v1::PhysicalDiskTest { id }) => DiagnosticRequest::PhysicalDisk { id },
         Diagnostic::KernelLog(v1::KernelLog {}) => DiagnosticRequest::KernelLog,
+        Diagnostic::Recorder(v1::RecorderWindow { component }) => DiagnosticRequest::Recorder { component },
     };
     check_size("bytes in a parameter", request.subject().len(), limits::TEXT_BYTES)?;
     Ok((message.request_id, request))

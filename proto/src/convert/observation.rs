@@ -1,5 +1,6 @@
 //! Records: a list of observations with a shared table of texts.
 
+use super::inventory::{self, InventoryChange};
 use super::value::{check_size, cut};
 use super::{DecodeError, depth, repeat, value};
 use crate::{limits, v1};
@@ -15,19 +16,25 @@ use v1::observation::Body as WireBody;
 /// Encodes observations as one record. Texts longer than the limits are cut; the caller keeps records small
 /// (see [`limits::RECORD_OBSERVATIONS`]).
 pub fn encode_record(observations: &[Observation]) -> Vec<u8> {
-    encode_record_with(observations, &[])
+    encode_record_with(observations, &[], &[])
 }
 
 /// Encodes observations as one record, and what is repeated of earlier ones: each with the number of own observations
-/// that come before it.
-pub fn encode_record_with(observations: &[Observation], repeats: &[(usize, Repeat)]) -> Vec<u8> {
+/// that come before it. Inventories come last.
+pub fn encode_record_with(
+    observations: &[Observation],
+    repeats: &[(usize, Repeat)],
+    inventories: &[InventoryChange],
+) -> Vec<u8> {
     let first = observations.first().map(|first| first.observed_at);
     let base = first.or_else(|| repeats.first().map(|(_, repeat)| repeat.at));
+    let base = base.or_else(|| inventories.first().map(|change| change.observed_at));
     let base_ms = base.map_or(0, Timestamp::as_millis);
     let mut texts = Texts::default();
     let wire = observations.iter().map(|observation| to_wire(observation, base_ms, &mut texts)).collect();
     let repeats = repeats.iter().map(|(place, repeat)| repeat::to_wire(*place, repeat, base_ms)).collect();
-    v1::Record { base_ms, texts: texts.table, observations: wire, repeats }.encode_to_vec()
+    let inventories = inventories.iter().map(|change| inventory::to_wire(change, base_ms)).collect();
+    v1::Record { base_ms, texts: texts.table, observations: wire, repeats, inventories }.encode_to_vec()
 }
 
 /// What a record says itself, and what it repeats.
@@ -37,6 +44,8 @@ pub struct DecodedRecord {
     pub own: Vec<Told>,
     /// What it repeats: each with the number of own observations that come before it, rising.
     pub repeats: Vec<(usize, Repeat)>,
+    /// Inventories that were looked at again; they come last.
+    pub inventories: Vec<InventoryChange>,
 }
 
 impl DecodedRecord {
@@ -60,7 +69,8 @@ pub fn decode_record_with(bytes: &[u8]) -> Result<DecodedRecord, DecodeError> {
     if let Some(long) = record.texts.iter().find(|text| text.len() > limits::TEXT_BYTES) {
         check_size("bytes in a text", long.len(), limits::TEXT_BYTES)?;
     }
-    let v1::Record { base_ms, texts, observations, repeats } = record;
+    let v1::Record { base_ms, texts, observations, repeats, inventories } = record;
+    check_size("inventories in a record", inventories.len(), limits::RECORD_INVENTORIES)?;
     let repeated = repeats.iter().map(|repeat| repeat.count as usize).fold(0, usize::saturating_add);
     let all = observations.len().saturating_add(repeated);
     check_size("observations in a record", all, limits::RECORD_OBSERVATIONS)?;
@@ -72,7 +82,14 @@ pub fn decode_record_with(bytes: &[u8]) -> Result<DecodedRecord, DecodeError> {
         };
         Ok::<_, DecodeError>(Told { observation: from_wire(observation, base_ms, &texts)?, decimals })
     };
-    Ok(DecodedRecord { own: observations.into_iter().map(told).collect::<Result<_, _>>()?, repeats })
+    Ok(DecodedRecord {
+        own: observations.into_iter().map(told).collect::<Result<_, _>>()?,
+        repeats,
+        inventories: inventories
+            .into_iter()
+            .map(|one| inventory::from_wire(one, base_ms))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 #[derive(Default)]
@@ -264,11 +281,11 @@ const REASONS: &[(UnavailableReason, v1::UnavailableReason)] = &[
     (UnavailableReason::Malformed, v1::UnavailableReason::Malformed),
 ];
 
-fn kind_to_wire(kind: ComponentKind) -> v1::ComponentKind {
+pub(super) fn kind_to_wire(kind: ComponentKind) -> v1::ComponentKind {
     KINDS.iter().find(|(model, _)| *model == kind).map_or(v1::ComponentKind::Unspecified, |(_, wire)| *wire)
 }
 
-fn kind_from_wire(kind: v1::ComponentKind) -> Result<ComponentKind, DecodeError> {
+pub(super) fn kind_from_wire(kind: v1::ComponentKind) -> Result<ComponentKind, DecodeError> {
     let found = KINDS.iter().find(|(_, wire)| *wire == kind).map(|(model, _)| *model);
     found.ok_or(DecodeError::Missing { what: "component kind" })
 }

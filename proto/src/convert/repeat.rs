@@ -68,21 +68,32 @@ pub(super) fn from_wire(
     Ok(found)
 }
 
-/// Only what a record repeats; everything else of it is passed over.
+/// Only what a record leads back to; everything else of it is passed over.
 #[derive(Clone, PartialEq, Message)]
-struct RepeatsOnly {
+struct LeadsOnly {
     #[prost(message, repeated, tag = "4")]
     repeats: Vec<v1::Repeat>,
+    #[prost(message, repeated, tag = "5")]
+    inventories: Vec<v1::Inventory>,
 }
 
-/// Which records an encoded record repeats something of. What cannot be read repeats nothing.
-pub fn repeated_records(bytes: &[u8]) -> Vec<SequenceNumber> {
+/// What has to be known to read a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leads {
+    /// Records of the same epoch.
+    pub records: Vec<SequenceNumber>,
+    /// The newest inventories.
+    pub inventories: bool,
+}
+
+/// What has to be known to read an encoded record. What cannot be read leads nowhere.
+pub fn leads_of(bytes: &[u8]) -> Leads {
     if bytes.len() > limits::RECORD_BYTES || super::depth::check_record(bytes).is_err() {
-        return Vec::new();
+        return Leads::default();
     }
-    let Ok(read) = RepeatsOnly::decode(bytes) else { return Vec::new() };
+    let Ok(read) = LeadsOnly::decode(bytes) else { return Leads::default() };
     let mut records: Vec<_> = read.repeats.iter().map(|repeat| SequenceNumber(repeat.record)).collect();
     records.sort_unstable();
     records.dedup();
-    records
+    Leads { records, inventories: !read.inventories.is_empty() }
 }

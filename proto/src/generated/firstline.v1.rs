@@ -61,7 +61,10 @@ pub struct Trigger {
 pub struct RunDiagnostic {
     #[prost(string, tag = "1")]
     pub request_id: ::prost::alloc::string::String,
-    #[prost(oneof = "run_diagnostic::Diagnostic", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    /// How long ago it was asked for: the device may have been away.
+    #[prost(uint32, tag = "12")]
+    pub asked_ago_s: u32,
+    #[prost(oneof = "run_diagnostic::Diagnostic", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub diagnostic: ::core::option::Option<run_diagnostic::Diagnostic>,
 }
 /// Nested message and enum types in `RunDiagnostic`.
@@ -86,7 +89,16 @@ pub mod run_diagnostic {
         PhysicalDisk(super::PhysicalDiskTest),
         #[prost(message, tag = "10")]
         KernelLog(super::KernelLog),
+        #[prost(message, tag = "11")]
+        Recorder(super::RecorderWindow),
     }
+}
+/// The quarter of an hour before the question, as the flight recorder saw one component.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecorderWindow {
+    /// A component, as `filesystem//home`; one that the agent never saw has no recording.
+    #[prost(string, tag = "1")]
+    pub component: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LargestDirectories {
@@ -468,6 +480,34 @@ pub struct Record {
     /// What was seen once more as an earlier record of the same epoch tells it.
     #[prost(message, repeated, tag = "4")]
     pub repeats: ::prost::alloc::vec::Vec<Repeat>,
+    /// Inventories that were looked at again. At most 16.
+    #[prost(message, repeated, tag = "5")]
+    pub inventories: ::prost::alloc::vec::Vec<Inventory>,
+}
+/// A document that is large and hardly ever changes, as what changed in it. Whoever does not hold the document with the
+/// digest `base` asks for the whole (SendWhole), which comes as a State.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Inventory {
+    #[prost(enumeration = "ComponentKind", tag = "1")]
+    pub component_kind: i32,
+    #[prost(string, tag = "2")]
+    pub component_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Distance to `base_ms`.
+    #[prost(sint64, tag = "4")]
+    pub offset_ms: i64,
+    /// 16 bytes: the beginning of the SHA-256 of the encoded Value, whose fields are sorted by name.
+    #[prost(bytes = "vec", tag = "5")]
+    pub base: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, repeated, tag = "6")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A map of what is new or other; absent: nothing.
+    #[prost(message, optional, tag = "7")]
+    pub changed: ::core::option::Option<Value>,
+    /// 16 bytes, of the document that comes of it; empty: it is `base`.
+    #[prost(bytes = "vec", tag = "8")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// Consecutive observations of an earlier record of the same epoch, seen again. Whoever reads it puts the observations of
 /// that record in its place, so that an unchanged value costs nothing and is still there: what is not named was not seen.

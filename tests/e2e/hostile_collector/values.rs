@@ -129,10 +129,14 @@ fn diagnostic(dice: &mut Dice) -> v1::RunDiagnostic {
         6 => Diagnostic::Service(v1::ServiceTest { name: dice.name() }),
         7 => Diagnostic::PhysicalDisk(v1::PhysicalDiskTest { id: dice.name() }),
         8 => Diagnostic::KernelLog(v1::KernelLog {}),
-        _ => return v1::RunDiagnostic { request_id: dice.name(), diagnostic: None },
+        _ => return v1::RunDiagnostic { request_id: dice.name(), diagnostic: None, asked_ago_s: 0 },
     };
     let request_id = if dice.below(3) == 0 { dice.name() } else { format!("request-{}", dice.next()) };
-    v1::RunDiagnostic { request_id, diagnostic: Some(diagnostic) }
+    v1::RunDiagnostic {
+        request_id,
+        diagnostic: Some(diagnostic),
+        asked_ago_s: u32::try_from(dice.below(1 << 32)).unwrap_or(0),
+    }
 }
 
 fn trust(dice: &mut Dice, own: &[u8]) -> v1::Trust {

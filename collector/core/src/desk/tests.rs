@@ -173,7 +173,8 @@ fn a_ticket_arrives_worked() {
     ];
     assert_eq!(evidence, expected);
     assert_eq!(ticket.changes[0].what, "Update installed");
-    assert_eq!((ticket.likely_cause.as_deref(), ticket.tested.len()), (None, 1));
+    assert_eq!((ticket.likely_cause.as_deref(), ticket.tested.len()), (None, 2));
+    assert_eq!(ticket.tested[1].diagnostic, "recorder");
     let Effect::RunDiagnostic { request_id, request, .. } = &office.last.effects[0];
     assert_eq!((request_id.as_str(), request.subject()), ("1-1", "C:"));
 }
@@ -233,7 +234,7 @@ fn one_ticket_follows_the_fault_from_breach_to_recovery_and_back() {
     office.play(700, &[typed(640, 0.95), typed(700, 0.95)]);
     assert_eq!(office.tickets.len(), 1);
     assert_eq!((office.tickets[0].state, office.tickets[0].recurrence), (TicketState::New, 1));
-    assert_eq!(office.tickets[0].tested.len(), 2, "a return is tested again");
+    assert_eq!(office.tickets[0].tested.len(), 4, "a return is tested again");
     assert_eq!(office.kinds(), ["opened", "testing", "updated", "resolved", "reopened", "testing"]);
 }
 

@@ -82,10 +82,10 @@ pub(super) async fn one(
 #[serde(deny_unknown_fields)]
 pub(super) struct DiagnosticBody {
     /// `largest_directories`, `printer`, `link`, `gateway`, `dns_servers`, `top_processes`, `service`,
-    /// `physical_disk` or `kernel_log`.
+    /// `physical_disk`, `kernel_log` or `recorder`.
     #[schema(example = "gateway")]
     name: String,
-    /// What to test, where the test asks for it: a mount point, a queue, a service, a drive.
+    /// What to test, where the test asks for it: a mount point, a queue, a service, a drive; for `recorder` a component such as `memory/0`.
     #[serde(default)]
     subject: Option<String>,
 }

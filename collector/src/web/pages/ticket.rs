@@ -1,5 +1,6 @@
 //! The worked ticket on one screen.
 
+use super::recording::{Recorded, is_recording, recorded};
 use super::ticket_action::Actions;
 use super::{Frame, PageResult, SlaView, TicketRow, render, safe_link, sla};
 use crate::web::api;
@@ -38,6 +39,7 @@ struct TicketPage {
     resolution_due: Option<String>,
     evidence: Vec<EvidenceRow>,
     tested: Vec<TestedRow>,
+    recorded: Vec<Recorded>,
     ruled_out: Vec<(Shown, Shown)>,
     likely_cause: Option<Shown>,
     steps: Vec<Shown>,
@@ -107,6 +109,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
     });
     let affected = affected.collect();
     let timeline = web.store().timeline(ticket.id).await?;
+    let recorded = recorded(&ticket.tested);
     let page = TicketPage {
         frame: Frame::of(&caller, "board", &format!("{} {}", ticket.key(), ticket.title)),
         row: TicketRow::of(&ticket, hostname.as_deref(), now),
@@ -131,7 +134,13 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         response_due: ticket.response_due.map(units::moment),
         resolution_due: ticket.resolution_due.map(units::moment),
         evidence: evidence(&ticket),
-        tested: ticket.tested.iter().map(|tested| TestedRow::of(tested, now)).collect(),
+        tested: ticket
+            .tested
+            .iter()
+            .filter(|tested| !is_recording(tested) || recorded.is_empty())
+            .map(|tested| TestedRow::of(tested, now))
+            .collect(),
+        recorded,
         ruled_out: ticket
             .ruled_out
             .iter()
