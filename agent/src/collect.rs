@@ -7,7 +7,7 @@
 use crate::overhead::{Account, Report};
 use crate::recorder::{Look, Recorder};
 pub use firstline_agent_core::coalesce::RunOf;
-use firstline_agent_core::policy::{Policy, Trigger};
+use firstline_agent_core::policy::{LIVE, Policy, Trigger};
 use firstline_agent_core::schedule::Schedule;
 use firstline_agent_core::trigger::Triggers;
 use firstline_agent_platform::clock::{self, SleepDetector};
@@ -48,6 +48,8 @@ pub(crate) enum Order {
     Policy(Policy),
     /// The configuration file changed.
     Overrides(Overrides),
+    /// Somebody watches for so long.
+    Live(Duration),
 }
 
 /// What a lane was told and has not looked at. Only the newest of each counts: a collector that sends policies faster than
@@ -56,6 +58,7 @@ pub(crate) enum Order {
 struct Told {
     policy: Option<Policy>,
     overrides: Option<Overrides>,
+    live: Option<Duration>,
 }
 
 /// The way to one lane.
@@ -113,6 +116,7 @@ impl Lanes {
                 match order.clone() {
                     Order::Policy(policy) => told.policy = Some(policy),
                     Order::Overrides(overrides) => told.overrides = Some(overrides),
+                    Order::Live(time) => told.live = Some(time),
                 }
             }
             // A bell that rings already is enough, and a lane ends only with the process.
@@ -130,6 +134,10 @@ struct Lane {
     triggers: Triggers,
     sleep: SleepDetector,
     directory_depth: Option<u8>,
+    /// The collector's intervals.
+    intervals: Vec<(String, Duration)>,
+    /// Somebody watches until this.
+    live_until: Option<Duration>,
     account: Account,
     /// The agent's metrics about itself, in one lane.
     report: Option<Report>,
@@ -162,10 +170,12 @@ impl Lane {
             triggers: Triggers::default(),
             sleep,
             directory_depth: None,
+            intervals: Vec::new(),
+            live_until: None,
             report: quick.then(|| Report::of(account.clone())),
             account,
         };
-        lane.apply_intervals(&[]);
+        lane.apply_intervals();
         lane
     }
 
@@ -187,6 +197,9 @@ impl Lane {
                     return;
                 }
             }
+            if self.live_until.take_if(|until| *until <= reading.awake).is_some() {
+                self.apply_intervals();
+            }
             if let Some(found) = self.run_due(reading.awake)
                 && collected.send(found).is_err()
             {
@@ -197,7 +210,8 @@ impl Lane {
             let wait = self
                 .schedule
                 .poll_timeout()
-                .map_or(Duration::from_secs(60), |(at, _)| at.saturating_sub(now));
+                .map_or(Duration::from_secs(60), |(at, _)| at.saturating_sub(now))
+                .min(self.live_until.map_or(Duration::MAX, |until| until.saturating_sub(now)));
             match rings.recv_timeout(wait) {
                 Ok(()) => {
                     let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
@@ -206,6 +220,10 @@ impl Lane {
                     }
                     if let Some(policy) = told.policy {
                         self.apply_policy(policy);
+                    }
+                    if let Some(time) = told.live {
+                        self.live_until = Some(clock::read().awake + time);
+                        self.apply_intervals();
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -216,19 +234,23 @@ impl Lane {
 
     fn apply_policy(&mut self, policy: Policy) {
         self.directory_depth = Some(policy.directory_depth);
-        self.apply_intervals(&policy.intervals);
+        self.intervals = policy.intervals;
+        self.apply_intervals();
         self.triggers.set_levels(policy.triggers.into_iter().filter(counts_here).collect());
     }
 
-    /// The collector's intervals, then this machine's own, which win; what neither names has the probe's own.
-    fn apply_intervals(&mut self, from_policy: &[(String, Duration)]) {
+    /// The collector's intervals, then this machine's own, which win; what neither names has the probe's own. While somebody
+    /// watches, what moves is looked at more often than any of them says.
+    fn apply_intervals(&mut self) {
         let now = clock::read().awake;
         for probe in &self.probes {
             let descriptor = probe.descriptor();
             let own = self.start.intervals.iter().find(|(name, _)| name == descriptor.name);
             let interval = own
-                .or_else(|| from_policy.iter().find(|(name, _)| name == descriptor.name))
+                .or_else(|| self.intervals.iter().find(|(name, _)| name == descriptor.name))
                 .map_or(descriptor.interval, |(_, interval)| *interval);
+            let live = LIVE.iter().find(|(name, _)| *name == descriptor.name && self.live_until.is_some());
+            let interval = live.map_or(interval, |(_, often)| interval.min(*often));
             let _ = self.schedule.set_interval(descriptor.name, interval, now);
         }
     }

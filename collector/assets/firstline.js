@@ -1,4 +1,4 @@
-// Optional comfort: keeps the board fresh and adds keys. Every page can be read and used without it.
+// Optional comfort: keeps the board and a device that is watched fresh, and adds keys. Every page can be read and used without it.
 "use strict";
 (() => {
   const list = () => document.getElementById("board-list");
@@ -38,6 +38,42 @@
     });
     setInterval(refresh, 30000);
     document.addEventListener("visibilitychange", refresh);
+    addEventListener("pagehide", () => changes.close());
+  }
+
+  // A device that is watched: its values are read again with every change, until the time is over.
+  const live = document.getElementById("live");
+  async function look() {
+    const values = document.getElementById("device-values");
+    if (!values || waiting || document.hidden) return;
+    waiting = true;
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+      if (!answer.ok) return;
+      const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = parsed.getElementById("device-values");
+      if (!fresh) return;
+      const open = [...values.querySelectorAll("details")].map((one) => one.open);
+      const now = [...fresh.querySelectorAll("details")];
+      if (now.length === open.length) now.forEach((one, at) => { one.open = open[at]; });
+      values.replaceWith(document.adoptNode(fresh));
+    } catch {
+      // The next change tries again.
+    } finally {
+      waiting = false;
+    }
+  }
+
+  if (live) {
+    let soon = 0;
+    const changes = new EventSource("/api/v1/events");
+    changes.addEventListener("change", (event) => {
+      const { device } = JSON.parse(event.data);
+      if (device !== null && device !== live.dataset.device) return;
+      clearTimeout(soon);
+      soon = setTimeout(look, 150);
+    });
+    setTimeout(() => location.replace(location.pathname), Number(live.dataset.left));
     addEventListener("pagehide", () => changes.close());
   }
 

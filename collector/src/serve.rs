@@ -258,6 +258,13 @@ fn pages(
             let _ = ingest.work.try_send(Work::Forget { device: device.clone() });
         }
     };
+    let watch = {
+        let registry = Arc::clone(&ingest.registry);
+        move |device: &firstline_model::DeviceId, time: Duration| {
+            registry.tell(device, Notice::Live(time));
+            registry.is_open(device)
+        }
+    };
     web::router(WebContext {
         store: Arc::clone(store),
         clock: Arc::new(clock::now),
@@ -267,6 +274,7 @@ fn pages(
         backtests: Arc::clone(backtests),
         changes,
         touched: Arc::new(touched),
+        watch: Arc::new(watch),
         calendar: Calendar { utc_offset_minutes: 0 },
         metrics: Arc::new(move |text: &mut String| metrics_figures.render(registry.count(), text)),
     })

@@ -96,6 +96,7 @@ impl Rest {
             health: Arc::new(Ready),
             changes,
             touched: Arc::new(|_| ()),
+            watch: Arc::new(|_, _| false),
             calendar: Calendar::default(),
             metrics: Arc::new(|_| ()),
         });

@@ -35,6 +35,9 @@ const ALLOWED: &[&str] = &[
     "Directive.run_diagnostic",
     // Holds nothing: the agent says in full what it would have said as a repeat, at most once a minute.
     "Directive.send_whole",
+    // A number of seconds, cut to five minutes: the agent looks more often, at what it looks at anyway, within its budget.
+    "Directive.live_view",
+    "LiveView.for_s",
     "Policy.directory_depth",
     "Policy.probe_intervals",
     "Policy.revision",

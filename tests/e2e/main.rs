@@ -15,6 +15,7 @@ mod hostile_collector;
 mod hostile_strings;
 mod identity;
 mod last_gasp;
+mod live;
 mod maintenance;
 mod operation;
 mod outages;

@@ -13,6 +13,17 @@ pub const DEEPEST_DIRECTORIES: u8 = 4;
 /// Most triggers that are kept; further ones are dropped.
 pub const MOST_TRIGGERS: usize = 256;
 
+/// Longest time for which one order has the machine watched live.
+pub const LONGEST_LIVE: Duration = Duration::from_secs(300);
+/// What moves, and how often it is looked at while somebody watches live. The list is closed: an order names none of it.
+pub const LIVE: &[(&str, Duration)] = &[
+    ("cpu", Duration::from_secs(1)),
+    ("memory", Duration::from_secs(1)),
+    ("disk_io", Duration::from_secs(1)),
+    ("network", Duration::from_secs(1)),
+    ("process", Duration::from_secs(5)),
+];
+
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {

@@ -4,6 +4,7 @@ use super::Agent;
 use super::diagnostics::Asked;
 use crate::collect::{Collected, Order};
 use crate::uplink;
+use firstline_agent_core::policy::LONGEST_LIVE;
 use firstline_proto::convert::diagnostic_from_wire;
 use firstline_proto::v1;
 use std::time::Duration;
@@ -44,6 +45,13 @@ impl Agent {
                 }
             }
             Some(v1::directive::Directive::SendWhole(v1::SendWhole {})) => self.say_whole(),
+            Some(v1::directive::Directive::LiveView(v1::LiveView { for_s })) => {
+                let time = Duration::from_secs(u64::from(for_s)).min(LONGEST_LIVE);
+                tracing::info!(for_s = time.as_secs(), "somebody at the helpdesk watches this machine live");
+                if let Some(lanes) = &self.lanes {
+                    lanes.tell(&Order::Live(time));
+                }
+            }
             None => tracing::debug!("the collector asked for something that this version does not know"),
         }
     }

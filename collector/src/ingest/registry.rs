@@ -4,6 +4,7 @@ use firstline_collector_store::sabotage;
 use firstline_model::DeviceId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// What a session is told by the rest of the collector.
@@ -17,6 +18,8 @@ pub(crate) enum Notice {
     Trust,
     /// What the device said cannot be read without what it said before, and that is not here.
     SendWhole,
+    /// Somebody watches the device for so long.
+    Live(Duration),
     /// The stream must end now.
     End(EndReason),
 }
@@ -68,6 +71,11 @@ impl Registry {
             return true;
         }
         false
+    }
+
+    /// Whether a device has a stream.
+    pub(crate) fn is_open(&self, device: &DeviceId) -> bool {
+        self.streams().open.contains_key(device)
     }
 
     /// Tells a device's session, if it has one.

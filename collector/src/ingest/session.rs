@@ -349,6 +349,10 @@ impl Running {
                     Some(Notice::SendWhole) => {
                         self.directive(v1::directive::Directive::SendWhole(v1::SendWhole {})).await;
                     }
+                    Some(Notice::Live(time)) => {
+                        let for_s = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+                        self.directive(v1::directive::Directive::LiveView(v1::LiveView { for_s })).await;
+                    }
                     Some(Notice::End(reason)) => return self.end(reason),
                     None => return self.end(EndReason::Stopping),
                 },

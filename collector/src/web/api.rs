@@ -18,6 +18,7 @@ mod ticket_shape;
 mod tickets;
 
 pub(super) use backtests::{begin_backtest, call_off, seen_backtest};
+pub(super) use devices::{LONGEST_LIVE, watch};
 pub(super) use ticket_shape::{Hostnames, actor, affected, children, is_breached};
 pub(super) use tickets::{open_states, seen as seen_ticket};
 
@@ -63,6 +64,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::one))
         .routes(routes!(devices::run_diagnostic))
+        .routes(routes!(devices::live))
         .routes(routes!(findings::list))
         .routes(routes!(suppressions::list))
         .routes(routes!(maintenance::list, maintenance::add))

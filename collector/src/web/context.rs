@@ -8,6 +8,7 @@ use firstline_collector_core::sla::Calendar;
 use firstline_collector_store::Store;
 use firstline_model::{DeviceId, TicketId, Timestamp};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -30,11 +31,16 @@ pub(crate) struct WebContext {
     pub(crate) changes: broadcast::Sender<Change>,
     /// Told when a person changed a device's tickets or asked it for a test, after that was stored.
     pub(crate) touched: Arc<dyn Fn(&DeviceId) + Send + Sync>,
+    /// Has a device looked at every second for so long; `false`: it is not connected.
+    pub(crate) watch: Arc<Watch>,
     /// The business hours of the desk, for the SLA clock.
     pub(crate) calendar: Calendar,
     /// Appends further figures in Prometheus' text format.
     pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
+
+/// Has a device watched, or says that it is not there.
+pub(crate) type Watch = dyn Fn(&DeviceId, Duration) -> bool + Send + Sync;
 
 /// Fills a slice with random bytes, or says that it cannot.
 pub(crate) type RandomBytes = dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync;

@@ -6,6 +6,7 @@ pub(super) mod board;
 pub(super) mod device;
 pub(super) mod devices;
 pub(super) mod knowledge;
+pub(super) mod live;
 mod recording;
 pub(super) mod setup;
 pub(super) mod sign_in;

@@ -39,6 +39,7 @@ pub(super) fn table() -> Vec<(&'static str, Access, MethodRouter<Web>)> {
         ("/", Person, get(pages::board::board)),
         ("/devices", Person, get(pages::devices::list)),
         ("/devices/{id}", Person, get(pages::device::show)),
+        ("/devices/{id}/live", Person, post(pages::live::begin)),
         ("/tickets/{id}", Person, get(pages::ticket::show)),
         ("/tickets/{id}/actions", Person, post(pages::ticket_action::apply)),
         ("/knowledge", Person, get(pages::knowledge::list)),

@@ -119,7 +119,7 @@ fn policy(dice: &mut Dice) -> v1::Policy {
 }
 
 fn diagnostic(dice: &mut Dice) -> v1::RunDiagnostic {
-    let diagnostic = match dice.below(10) {
+    let diagnostic = match dice.below(11) {
         0 => Diagnostic::LargestDirectories(v1::LargestDirectories { mount_point: dice.name() }),
         1 => Diagnostic::Printer(v1::PrinterTest { queue: dice.name() }),
         2 => Diagnostic::Link(v1::LinkTest {}),
@@ -129,6 +129,7 @@ fn diagnostic(dice: &mut Dice) -> v1::RunDiagnostic {
         6 => Diagnostic::Service(v1::ServiceTest { name: dice.name() }),
         7 => Diagnostic::PhysicalDisk(v1::PhysicalDiskTest { id: dice.name() }),
         8 => Diagnostic::KernelLog(v1::KernelLog {}),
+        9 => Diagnostic::Recorder(v1::RecorderWindow { component: dice.name() }),
         _ => return v1::RunDiagnostic { request_id: dice.name(), diagnostic: None, asked_ago_s: 0 },
     };
     let request_id = if dice.below(3) == 0 { dice.name() } else { format!("request-{}", dice.next()) };
@@ -173,7 +174,7 @@ pub(super) fn welcome(hello: &v1::Hello) -> v1::CollectorMessage {
 /// Value `number`.
 pub(super) fn message(number: u64, authority: &[u8], hello: &v1::Hello) -> v1::CollectorMessage {
     let mut dice = Dice { seed: number, throw: 0 };
-    let message = match dice.below(20) {
+    let message = match dice.below(21) {
         0..=6 => order(Order::Policy(policy(&mut dice))),
         7..=13 => order(Order::RunDiagnostic(diagnostic(&mut dice))),
         14 | 15 => Message::Trust(trust(&mut dice, authority)),
@@ -185,6 +186,7 @@ pub(super) fn message(number: u64, authority: &[u8], hello: &v1::Hello) -> v1::C
             credit: dice.small(),
         }),
         18 => order(Order::Policy(v1::Policy { revision: dice.number(), ..v1::Policy::default() })),
+        19 => order(Order::LiveView(v1::LiveView { for_s: dice.small() })),
         _ => return mutated(&mut dice, authority),
     };
     v1::CollectorMessage { message: Some(message) }

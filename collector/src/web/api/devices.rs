@@ -12,9 +12,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use firstline_collector_store::record::{AuditEntry, DeviceFilter, DeviceStatus, PendingDiagnostic};
-use firstline_model::{Component, DeviceId, DiagnosticRequest};
+use firstline_model::{Component, DeviceId, DiagnosticRequest, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
+
+/// What an agent does with one order at most.
+pub(in crate::web) const LONGEST_LIVE: Duration = Duration::from_secs(300);
 
 /// Which devices to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -115,6 +119,67 @@ pub(super) async fn run_diagnostic(
     }
     let request_id = ask(&web, &caller, &id, &body.name, body.subject.as_deref().unwrap_or_default()).await?;
     Ok((StatusCode::ACCEPTED, Json(DiagnosticAccepted { request_id })))
+}
+
+/// How long to look.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiveBody {
+    /// 0 to 300 seconds; 0 ends it.
+    #[schema(example = 60, maximum = 300)]
+    seconds: u64,
+}
+
+/// Until when.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LiveAccepted {
+    /// RFC 3339; the device is looked at every second until then, and its values come as always.
+    until: String,
+}
+
+/// Looks at a connected device every second: processor, memory, disks and network, and its programs every five.
+#[utoipa::path(post, path = "/devices/{id}/live", operation_id = "watchDevice", tag = "devices", params(("id" = String, Path)),
+    request_body = LiveBody, responses(
+    (status = 202, body = LiveAccepted),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn live(
+    State(web): State<Web>,
+    caller: Caller,
+    Segment(id): Segment,
+    JsonBody(body): JsonBody<LiveBody>,
+) -> Result<(StatusCode, Json<LiveAccepted>), Failure> {
+    let id = device_id(&id)?;
+    let until = watch(&web, &caller, &id, Duration::from_secs(body.seconds)).await?;
+    Ok((StatusCode::ACCEPTED, Json(LiveAccepted { until: until.to_string() })))
+}
+
+/// Has a device looked at every second, on behalf of a person who answers for it in the audit log. Until when.
+pub(in crate::web) async fn watch(
+    web: &Site,
+    caller: &Caller,
+    id: &DeviceId,
+    time: Duration,
+) -> Result<Timestamp, Failure> {
+    caller.seen(web.store().device(id).await?)?;
+    caller.require_acting()?;
+    if time > LONGEST_LIVE {
+        return Err(Failure::bad_request("seconds must be at most 300; ask again for more"));
+    }
+    let now = web.now();
+    let audit = AuditEntry {
+        at: now,
+        actor: caller.actor.clone(),
+        action: "device.live".to_owned(),
+        subject: format!("device:{id}"),
+        detail: format!("{} s", time.as_secs()),
+    };
+    web.store().append_audit(&audit).await?;
+    if !(web.context.watch)(id, time) {
+        let detail =
+            "the device is not connected now, so it cannot be watched; its newest values are on its page";
+        return Err(Failure::new(StatusCode::CONFLICT, detail));
+    }
+    Ok(now.plus(time))
 }
 
 /// Keeps a person's request for a test. A device answers them one by one, so few may wait.

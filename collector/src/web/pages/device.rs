@@ -1,10 +1,11 @@
 //! One device on one page: is it well, what does it measure, what is wrong, what is it.
 
 use super::devices::DeviceRow;
+use super::live::{Live, LiveQuery};
 use super::{Frame, PageResult, TicketRow, render};
 use crate::web::caller::Caller;
 use crate::web::context::{KnowledgeText, Web};
-use crate::web::input::{Segment, device_id};
+use crate::web::input::{Query, Segment, device_id};
 use crate::web::shown::Shown;
 use crate::web::units;
 use askama::Template;
@@ -16,8 +17,10 @@ use firstline_collector_core::present::word;
 use firstline_collector_core::quiet::BELOW_IMPACT;
 use firstline_collector_core::ticket::Ticket;
 use firstline_collector_store::quiet::SuppressionFilter;
-use firstline_collector_store::record::{LatestContent, LatestValue, Page, TicketFilter};
-use firstline_model::{Attributes, Component, ComponentKind, Severity, Timestamp, UnavailableReason};
+use firstline_collector_store::record::{DeviceStatus, LatestContent, LatestValue, Page, TicketFilter};
+use firstline_model::{
+    Attributes, Component, ComponentKind, Presence, Severity, Timestamp, UnavailableReason,
+};
 use std::collections::BTreeMap;
 
 #[derive(Template)]
@@ -35,6 +38,9 @@ struct DevicePage {
     held: Vec<HeldView>,
     tickets: Vec<TicketRow>,
     facts: Vec<(Shown, Shown)>,
+    /// Somebody watches.
+    live: Option<Live>,
+    may_watch: bool,
 }
 
 /// One part of a machine's health, such as its network.
@@ -158,7 +164,12 @@ impl Domain {
 }
 
 /// `GET /devices/{id}`
-pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment(id): Segment) -> PageResult {
+pub(in crate::web) async fn show(
+    State(web): State<Web>,
+    caller: Caller,
+    Segment(id): Segment,
+    Query(query): Query<LiveQuery>,
+) -> PageResult {
     let id = device_id(&id)?;
     let device = caller.seen(web.store().device(&id).await?)?;
     let now = web.now();
@@ -173,6 +184,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
     let open = tickets.iter().filter(|ticket| ticket.state.is_open()).count();
     let mut row = DeviceRow::of(&device, open);
     row.seen = device.last_seen_at.map_or_else(|| "never".to_owned(), |at| units::ago(at, now));
+    let is_online = device.status == DeviceStatus::Active && device.presence == Some(Presence::Online);
     let entries = web.context.knowledge.entries();
     let page = DevicePage {
         frame: Frame::of(&caller, "devices", &device.hostname),
@@ -190,6 +202,8 @@ pub(in crate::web) async fn show(State(web): State<Web>, caller: Caller, Segment
         held: held.iter().map(|one| HeldView::of(&one.suppression, now)).collect(),
         tickets: tickets.iter().map(|ticket| TicketRow::of(ticket, Some(&device.hostname), now)).collect(),
         facts: units::document_lines(&device.facts),
+        live: Live::of(&query, now),
+        may_watch: caller.may_act() && is_online,
     };
     render(StatusCode::OK, &page)
 }

@@ -99,6 +99,9 @@ async fn roles_limit_what_is_done() {
         assert_eq!(answer.status.as_u16(), acts, "{role}: {}", answer.text);
         assert_eq!(desk.get("/api/v1/audit", Some(role)).await.status.as_u16(), audits, "{role}");
         assert_eq!(desk.page("/audit", role).await.status.as_u16(), audits, "{role}");
+        let live = "/api/v1/devices/device-1/live";
+        let answer = desk.json(Method::POST, live, role, &json!({"seconds": 60}), &[]).await;
+        assert_eq!(answer.status.as_u16(), acts, "{role}: {}", answer.text);
         let patched = desk.json(Method::PATCH, "/api/v1/tickets/1", role, &json!({"note": "x"}), &[]).await;
         assert_eq!(patched.status.as_u16(), if acts == 202 { 428 } else { 403 }, "{role}");
         let board = desk.page("/tickets/1", role).await;
@@ -120,6 +123,9 @@ async fn another_site_looks_like_nothing() {
         .json(Method::POST, "/api/v1/devices/device-2/diagnostics", who, &json!({"name": "link"}), &[])
         .await;
     answer.problem(404);
+    desk.json(Method::POST, "/api/v1/devices/device-2/live", who, &json!({"seconds": 60}), &[])
+        .await
+        .problem(404);
     desk.json(Method::PATCH, "/api/v1/tickets/2", who, &json!({"note": "x"}), &[("if-match", "*")])
         .await
         .problem(404);

@@ -70,6 +70,26 @@ async fn diagnostics_come_from_the_closed_list_only() {
 }
 
 #[tokio::test]
+async fn a_device_is_watched_for_at_most_five_minutes_and_only_while_it_is_connected() {
+    let desk = Desk::filled().await;
+    let ask = async |device: &str, seconds: i64| {
+        let path = format!("/api/v1/devices/{device}/live");
+        desk.json(Method::POST, &path, "technician", &json!({"seconds": seconds}), &[]).await
+    };
+    let accepted = ask("device-1", 300).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    assert!(accepted.json()["until"].as_str().unwrap().ends_with('Z'));
+    for seconds in [301, -1, i64::MAX] {
+        ask("device-1", seconds).await.problem(400);
+    }
+    let away = ask("device-2", 60).await;
+    away.problem(409);
+    assert!(away.text.contains("not connected"), "{}", away.text);
+    let audit = desk.get("/api/v1/audit", Some("admin")).await.text;
+    assert!(audit.contains("device.live") && audit.contains("300 s"), "{audit}");
+}
+
+#[tokio::test]
 async fn lists_are_paged_without_gaps_or_repeats() {
     let desk = Desk::filled().await;
     for number in 3..=11 {

@@ -152,6 +152,7 @@ impl Desk {
             health: Arc::new(Problems(Arc::clone(&problems))),
             changes: changes.clone(),
             touched: Arc::new(|_| ()),
+            watch: Arc::new(|device, _| device.as_str() == "device-1"),
             calendar: Calendar::default(),
             metrics: Arc::new(|text| text.push_str("firstline_extra 1\n")),
         };
