@@ -276,7 +276,7 @@ impl Lane {
             if !completed {
                 tracing::warn!(probe = due.probe, outcome = run.outcome.as_str(), "a probe did not complete");
             }
-            let (first, is_steady) = (round.seen.len(), due.steady);
+            let first = round.seen.len();
             for mut observation in std::mem::take(&mut run.observations) {
                 round_value(&mut observation);
                 let urgent = self.triggers.is_urgent(&observation);
@@ -286,15 +286,13 @@ impl Lane {
                 round.add(about_the_run(due.probe, &run, now), true, false);
                 round.runs.push(RunOf { probe: due.probe, places: first..round.seen.len() });
             }
-            self.record(due.probe, &round.seen[first..], is_steady, now);
+            self.record(due.probe, &round.seen[first..], due.steady, now);
         }
         let own = self.report.as_mut().map(|report| report.due(wall_clock())).unwrap_or_default();
         own.into_iter().for_each(|observation| round.add(observation, true, false));
         round.finish()
     }
-}
 
-impl Lane {
     /// Every look is recorded, whatever of it is sent.
     fn record(&self, probe: &'static str, seen: &[(Observation, bool)], is_steady: bool, now: Timestamp) {
         let seen: Vec<Observation> = seen.iter().map(|(observation, _)| observation.clone()).collect();

@@ -1,27 +1,22 @@
 // Optional comfort: keeps the board and a device that is watched fresh, and adds keys. Every page can be read and used without it.
 "use strict";
 (() => {
-  const list = () => document.getElementById("board-list");
   let waiting = false;
 
-  async function refresh() {
-    if (!list() || waiting || document.hidden) return;
+  // Reads a page again and puts its part with this id in place of the old one; `carry` takes over what a person did there.
+  async function renew(id, address, carry) {
+    const old = document.getElementById(id);
+    if (!old || waiting || document.hidden) return;
     waiting = true;
     try {
-      const address = new URL(location.href);
-      address.searchParams.set("part", "list");
       const answer = await fetch(address, { credentials: "same-origin", redirect: "error" });
       if (!answer.ok) return;
       const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = parsed.getElementById("board-list");
-      const focused = document.activeElement && document.activeElement.getAttribute("href");
-      if (!fresh || !list()) return;
-      list().replaceWith(document.adoptNode(fresh));
-      if (focused) {
-        for (const link of list().querySelectorAll("a")) {
-          if (link.getAttribute("href") === focused) { link.focus(); break; }
-        }
-      }
+      const fresh = parsed.getElementById(id);
+      if (!fresh) return;
+      const after = carry(old, fresh);
+      old.replaceWith(document.adoptNode(fresh));
+      if (after) after();
     } catch {
       // The next change or tick tries again.
     } finally {
@@ -29,52 +24,43 @@
     }
   }
 
-  if (list()) {
+  // Calls `act` so long after the last of the changes that concern it.
+  function onChange(concerns, pause, act) {
     let soon = 0;
     const changes = new EventSource("/api/v1/events");
-    changes.addEventListener("change", () => {
+    changes.addEventListener("change", (event) => {
+      if (!concerns(JSON.parse(event.data))) return;
       clearTimeout(soon);
-      soon = setTimeout(refresh, 500);
+      soon = setTimeout(act, pause);
     });
+    addEventListener("pagehide", () => changes.close());
+  }
+
+  if (document.getElementById("board-list")) {
+    const refresh = () => {
+      const address = new URL(location.href);
+      address.searchParams.set("part", "list");
+      return renew("board-list", address, (old, fresh) => {
+        const focused = document.activeElement && document.activeElement.getAttribute("href");
+        const link = focused && [...fresh.querySelectorAll("a")].find((one) => one.getAttribute("href") === focused);
+        return link && (() => link.focus());
+      });
+    };
+    onChange(() => true, 500, refresh);
     setInterval(refresh, 30000);
     document.addEventListener("visibilitychange", refresh);
-    addEventListener("pagehide", () => changes.close());
   }
 
   // A device that is watched: its values are read again with every change, until the time is over.
   const live = document.getElementById("live");
-  async function look() {
-    const values = document.getElementById("device-values");
-    if (!values || waiting || document.hidden) return;
-    waiting = true;
-    try {
-      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
-      if (!answer.ok) return;
-      const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = parsed.getElementById("device-values");
-      if (!fresh) return;
-      const open = [...values.querySelectorAll("details")].map((one) => one.open);
+  if (live) {
+    const look = () => renew("device-values", location.href, (old, fresh) => {
+      const open = [...old.querySelectorAll("details")].map((one) => one.open);
       const now = [...fresh.querySelectorAll("details")];
       if (now.length === open.length) now.forEach((one, at) => { one.open = open[at]; });
-      values.replaceWith(document.adoptNode(fresh));
-    } catch {
-      // The next change tries again.
-    } finally {
-      waiting = false;
-    }
-  }
-
-  if (live) {
-    let soon = 0;
-    const changes = new EventSource("/api/v1/events");
-    changes.addEventListener("change", (event) => {
-      const { device } = JSON.parse(event.data);
-      if (device !== null && device !== live.dataset.device) return;
-      clearTimeout(soon);
-      soon = setTimeout(look, 150);
     });
+    onChange(({ device }) => device === null || device === live.dataset.device, 150, look);
     setTimeout(() => location.replace(location.pathname), Number(live.dataset.left));
-    addEventListener("pagehide", () => changes.close());
   }
 
   addEventListener("keydown", (event) => {

@@ -260,10 +260,7 @@ fn pages(
     };
     let watch = {
         let registry = Arc::clone(&ingest.registry);
-        move |device: &firstline_model::DeviceId, time: Duration| {
-            registry.tell(device, Notice::Live(time));
-            registry.is_open(device)
-        }
+        move |device: &firstline_model::DeviceId, time: Duration| registry.tell(device, Notice::Live(time))
     };
     web::router(WebContext {
         store: Arc::clone(store),

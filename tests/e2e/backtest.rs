@@ -157,12 +157,7 @@ fn a_technician_plays_another_threshold_on_the_page_of_an_entry() {
     );
     let origin = format!("https://{}", collector.web());
     let mut browser = Browser::start(&origin);
-    browser.open(&collector.setup_link());
-    browser.follow(
-        "document.getElementById('name').value = 'ada'; \
-         document.getElementById('password').value = 'correct horse battery'; \
-         document.querySelector('form.stack').requestSubmit()",
-    );
+    browser.sign_in(&collector.setup_link());
     browser.open(&format!("{origin}/knowledge/fs.space"));
     browser.follow("document.querySelector('a[href=\"/knowledge/fs.space/backtest\"]').click()");
     browser.keep_picture("backtest-form");

@@ -202,12 +202,7 @@ fn look(browser: &mut Browser, address: &str, expected: &[&str]) -> Option<Strin
 }
 
 fn sign_in(stage: &mut Stage, browser: &mut Browser) {
-    browser.open(&stage.collector.setup_link());
-    browser.follow(
-        "document.getElementById('name').value = 'ada'; \
-         document.getElementById('password').value = 'correct horse battery'; \
-         document.querySelector('form.stack').requestSubmit()",
-    );
+    browser.sign_in(&stage.collector.setup_link());
     let cookies = browser.cookies();
     let cookie = cookies.iter().find(|cookie| cookie["name"] == "__Host-firstline").expect("a session");
     assert_eq!((&cookie["secure"], &cookie["httpOnly"]), (&true.into(), &true.into()), "{cookie}");

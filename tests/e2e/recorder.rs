@@ -40,7 +40,6 @@ fn the_minutes_before_a_breach_stand_in_its_ticket_and_a_technician_gets_them_by
     assert!(used["points"].as_array().is_some_and(|points| points.len() >= 3), "{used}");
     assert!(used["lowest"].as_f64() < Some(0.5) && used["highest"].as_f64() > Some(0.9), "{used}");
 
-    // It is evidence: no value of it was taken for an observation.
     let rest = collector.rest();
     let page = rest.get(&format!("/tickets/{}", ticket["id"]));
     assert!(page.body.contains("The minutes before") && page.body.contains("<polyline"), "{}", page.body);

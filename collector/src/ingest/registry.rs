@@ -73,21 +73,14 @@ impl Registry {
         false
     }
 
-    /// Whether a device has a stream.
-    pub(crate) fn is_open(&self, device: &DeviceId) -> bool {
-        self.streams().open.contains_key(device)
-    }
-
-    /// Tells a device's session, if it has one.
-    pub(crate) fn tell(&self, device: &DeviceId, notice: Notice) {
+    /// Tells a device's session; `false` when it has none.
+    pub(crate) fn tell(&self, device: &DeviceId, notice: Notice) -> bool {
         if sabotage::is(sabotage::REVOKE_NOT_BROADCAST)
             && matches!(notice, Notice::End(EndReason::Revoked | EndReason::Quarantined))
         {
-            return;
+            return false;
         }
-        if let Some((_, session)) = self.streams().open.get(device) {
-            let _ = session.send(notice);
-        }
+        self.streams().open.get(device).is_some_and(|(_, session)| session.send(notice).is_ok())
     }
 
     /// Tells every session.
