@@ -32,6 +32,7 @@ pub const SHED_ORDER: &[Shed] = &[
     Shed::Whole("sensor"),
     Shed::Whole("gpu"),
     Shed::Whole("time"),
+    Shed::Whole("account"),
     Shed::Whole("ecc"),
     Shed::Whole("power"),
     Shed::Whole("disk_io"),

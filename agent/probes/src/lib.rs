@@ -9,6 +9,7 @@
 //! its reason, and it runs isolated (see [`isolate`]), so that a panic or a hang costs that probe only.
 #![warn(missing_docs)]
 
+pub mod account;
 pub mod bus;
 pub mod certificate;
 pub mod connectivity;
@@ -24,6 +25,7 @@ pub mod gpu;
 pub mod isolate;
 pub mod json;
 pub mod kernel_log;
+pub mod lvm;
 pub mod memory;
 pub mod network;
 pub mod on_macos;
@@ -72,6 +74,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "physical_disk", new: || Box::new(physical_disk::PhysicalDisk::default()) },
     ProbeEntry { name: "disk_io", new: || Box::new(disk_io::DiskIo::default()) },
     ProbeEntry { name: "raid", new: || Box::new(raid::Raid::default()) },
+    ProbeEntry { name: "lvm", new: || Box::new(lvm::Lvm::default()) },
     ProbeEntry { name: "power", new: || Box::new(power::Power::default()) },
     ProbeEntry { name: "sensor", new: || Box::new(sensor::Sensor::default()) },
     ProbeEntry { name: "gpu", new: || Box::new(gpu::Gpu::default()) },
@@ -79,6 +82,7 @@ pub static PROBES: &[ProbeEntry] = &[
     ProbeEntry { name: "security", new: || Box::new(security::Security) },
     ProbeEntry { name: "ecc", new: || Box::new(ecc::Ecc::default()) },
     ProbeEntry { name: "time", new: || Box::new(time::Time) },
+    ProbeEntry { name: "account", new: || Box::new(account::Account::default()) },
     ProbeEntry { name: "process", new: || Box::new(process::Process::default()) },
     ProbeEntry { name: "software", new: || Box::new(software::Software) },
 ];

@@ -138,6 +138,7 @@ pub trait Half: std::fmt::Debug + Send {
 /// than read.
 pub fn half(name: &str) -> Option<Box<dyn Half>> {
     Some(match name {
+        "account" => Box::new(crate::account::on_windows::Source::default()),
         "cpu" => Box::new(crate::cpu::on_windows::Source::default()),
         "memory" => Box::new(crate::memory::on_windows::Source),
         "filesystem" => Box::new(crate::filesystem::on_windows::Source),

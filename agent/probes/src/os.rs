@@ -1,6 +1,7 @@
 //! The operating system: what it is, how long it runs, whether it needs a restart, what it says of itself, and its
 //! services.
 
+pub mod apt;
 #[cfg(target_os = "linux")]
 mod boot;
 #[cfg(target_os = "linux")]

@@ -3,8 +3,8 @@
 
 use firstline_agent_probes::kernel_log::classify;
 use firstline_agent_probes::{
-    cpu, disk_io, filesystem, memory, on_macos, on_windows, os, physical_disk, power, pressure, raid,
-    security, sensor, software,
+    account, cpu, disk_io, filesystem, lvm, memory, on_macos, on_windows, os, physical_disk, power, pressure,
+    raid, security, sensor, software,
 };
 use std::fs;
 use std::hint::black_box;
@@ -40,6 +40,8 @@ fn parse_all(bytes: &[u8]) {
     let mounts = filesystem::parse::mountinfo(bytes);
     black_box(filesystem::select::local(mounts).len());
     black_box(software::parse::dpkg_status(bytes).is_ok());
+    black_box((account::faillock::tally(bytes).len(), account::session::of_utmp(bytes).len()));
+    black_box(lvm::pool::targets(bytes).len());
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines() {
         black_box(classify::message(line).and_then(classify::classify));
@@ -68,6 +70,11 @@ fn parse_all(bytes: &[u8]) {
     black_box((memory::on_macos::usage(&text, &text), memory::on_macos::swap(&text)));
     black_box((security::on_macos::file_vault(&text).is_ok(), security::on_macos::firewall(&text).is_ok()));
     black_box(os::parse::uptime(&text));
+    black_box((account::session::of_login_manager(&text), account::faillock::arguments(&text)));
+    black_box(lvm::pool::listed(&text).iter().filter_map(|target| lvm::pool::read(&target.status)).count());
+    let mut policy = account::faillock::Policy::default();
+    policy.take_file(&text);
+    black_box(policy);
     black_box(os::parse::crash_line(&text));
     black_box(os::services::listed(&text).is_ok());
     black_box(os::services::shown(&text).len());

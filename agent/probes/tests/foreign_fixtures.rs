@@ -16,6 +16,7 @@ const BEGIN: Timestamp = Timestamp::from_millis(1_767_603_300_000);
 
 /// Every probe that has a half for Windows, with its situations of Windows; at least three, one of them hostile.
 const ON_WINDOWS: &[&str] = &[
+    "account",
     "cpu",
     "memory",
     "filesystem",

@@ -186,6 +186,8 @@ metrics! {
     GPU_UTILIZATION = "hw.gpu.utilization", "1";
     /// Share of a thin pool in use.
     LVM_DATA_UTILIZATION = "endpoint.lvm.data_utilization", "1";
+    /// Share of a thin pool's metadata in use; when it is full, the pool becomes read-only.
+    LVM_METADATA_UTILIZATION = "endpoint.lvm.metadata_utilization", "1";
     /// 1 with what the network lets through in `state` = full, portal, limited, none.
     NETWORK_CONNECTIVITY = "endpoint.network.connectivity", "1";
     /// 1 with `state` = half, full.
@@ -220,6 +222,10 @@ metrics! {
     TIME_SYNCHRONIZED = "endpoint.time.synchronized", "1";
     /// Time until a certificate expires; negative afterwards.
     TLS_CERTIFICATE_TIME_TO_EXPIRY = "endpoint.tls.certificate.time_to_expiry", "s";
+    /// 1 when an account is locked after wrong passwords, else 0.
+    USER_LOCKED = "endpoint.user.locked", "1";
+    /// Sessions that an account has on the machine; 0 once when the last one has ended.
+    USER_SESSIONS = "endpoint.user.sessions", "{session}";
     /// A person's report; an event. `category`.
     USER_REPORT = "endpoint.user.report", "{report}";
     /// 1 with the state of a tunnel in `state`; `name`.

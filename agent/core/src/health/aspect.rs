@@ -34,6 +34,13 @@ const ASPECTS: &[Aspect] = &[
     ),
     aspect(
         Domain::Disk,
+        ComponentKind::LogicalDisk,
+        semconv::LVM_DATA_UTILIZATION,
+        "pools of storage",
+        &["lvm.thin"],
+    ),
+    aspect(
+        Domain::Disk,
         ComponentKind::PhysicalDisk,
         semconv::DISK_IO_ERRORS,
         "no read or write errors in the kernel's log",
@@ -164,6 +171,13 @@ const ASPECTS: &[Aspect] = &[
         semconv::SECURITY_SECURE_BOOT,
         "secure boot",
         &["sec.secureboot"],
+    ),
+    aspect(
+        Domain::Security,
+        ComponentKind::User,
+        semconv::USER_LOCKED,
+        "no account is locked",
+        &["user.locked"],
     ),
     aspect(
         Domain::Security,

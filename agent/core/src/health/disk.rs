@@ -13,6 +13,7 @@ const DOMAIN: Domain = Domain::Disk;
 pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
     let mut lines: Vec<Line> = drives(view).iter().filter_map(|drive| verdict(view, drive)).collect();
     lines.extend(arrays(view));
+    lines.extend(pools(view));
     lines.extend(latency(view));
     lines
 }
@@ -101,6 +102,44 @@ fn arrays(view: &View<'_>) -> Vec<Line> {
             Some(_) | None => continue,
         };
         lines.push(state.line(level, DOMAIN, "raid.degraded", text, advice));
+    }
+    lines
+}
+
+/// Shares of a pool from which it should be looked at, and from which it fills up any moment.
+const NEARLY_FULL: f64 = 0.90;
+const FULL: f64 = 0.98;
+
+fn pools(view: &View<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (component, document) in view.documents("thin_pool") {
+        let name = id(component);
+        let data = view.value_of(component, semconv::LVM_DATA_UTILIZATION);
+        let metadata = view.value_of(component, semconv::LVM_METADATA_UTILIZATION);
+        let fullest = data.unwrap_or(0.0).max(metadata.unwrap_or(0.0));
+        let mut of = vec![];
+        of.extend(data.map(|share| format!("{} of its space", percent(share))));
+        of.extend(metadata.map(|share| format!("{} of its index", percent(share))));
+        let used = format!("it has used {}", of.join(" and "));
+        let (level, text) = match document.get("state").and_then(|state| state.as_text()) {
+            Some("failed") => (Level::Problem, format!("The storage pool {name} has failed.")),
+            Some("out_of_space") => (Level::Problem, format!("The storage pool {name} is full: {used}.")),
+            Some("read_only") => {
+                (Level::Problem, format!("The storage pool {name} can no more be written to; {used}."))
+            }
+            Some("needs_check") => {
+                (Level::Warning, format!("The storage pool {name} says that it needs a check; {used}."))
+            }
+            Some(_) | None if fullest > FULL => {
+                (Level::Problem, format!("The storage pool {name} is as good as full: {used}."))
+            }
+            Some(_) | None if fullest > NEARLY_FULL => {
+                (Level::Warning, format!("The storage pool {name} is nearly full: {used}."))
+            }
+            Some(_) | None => continue,
+        };
+        let advice = "Save elsewhere what matters; have the pool extended, or old snapshots removed.";
+        lines.push(line(level, DOMAIN, "lvm.thin", component, text, advice));
     }
     lines
 }

@@ -1,7 +1,7 @@
 //! Security posture: encryption, firewall, virus protection, secure boot, and whether the system is still mended.
 
 use super::view::{View, line};
-use super::wording::{duration, shown};
+use super::wording::{counted, duration, id, shown};
 use super::{Domain, Level, Line};
 use firstline_model::UnavailableReason;
 use firstline_model::semconv::{self, attribute};
@@ -13,6 +13,7 @@ const OLD_DEFINITIONS: f64 = 7.0 * 86_400.0;
 pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
     let mut lines = posture(view);
     lines.extend(antivirus(view));
+    lines.extend(locked(view));
     lines
 }
 
@@ -75,6 +76,28 @@ fn antivirus(view: &View<'_>) -> Vec<Line> {
             let text = "No virus protection that Firstline knows is installed.".to_owned();
             lines.push(line(Level::Note, DOMAIN, "sec.antivirus", component, text, ""));
         }
+    }
+    lines
+}
+
+fn locked(view: &View<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for account in view.samples(semconv::USER_LOCKED).iter().filter(|sample| sample.value > 0.0) {
+        let document = view.document(account.component, "lockout");
+        let failures = document.and_then(|d| d.get("failures")).and_then(|value| value.as_number());
+        let after = failures
+            .map(|failures| format!(" after {}", counted(failures, "wrong password")))
+            .unwrap_or_default();
+        let until = document.and_then(|d| d.get("unlocks_at")).and_then(|value| value.as_text());
+        let advice = match until {
+            Some(until) => {
+                let minute = shown(until.get(..16).unwrap_or(until)).replace('T', " ");
+                format!("It opens by itself at {minute} UTC; wait until then and do not try.")
+            }
+            None => "Ask the helpdesk to unlock it.".to_owned(),
+        };
+        let text = format!("The account {} is locked{after}.", id(account.component));
+        lines.push(account.line(Level::Warning, DOMAIN, "user.locked", text, &advice));
     }
     lines
 }

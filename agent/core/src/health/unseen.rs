@@ -76,9 +76,11 @@ fn incomplete(probe: &str, outcome: &str) -> Line {
         "physical_disk" => (Domain::Disk, "The health of drives"),
         "disk_io" => (Domain::Disk, "The speed of drives"),
         "raid" => (Domain::Disk, "Arrays of drives"),
+        "lvm" => (Domain::Disk, "Pools of storage"),
         "power" => (Domain::Power, "Battery and charger"),
         "security" => (Domain::Security, "Security settings"),
         "time" => (Domain::System, "The clock"),
+        "account" => (Domain::Security, "Sessions and locked accounts"),
         "process" => (Domain::Program, "Busy programs"),
         "os" => (Domain::System, "The operating system and its services"),
         other => (Domain::System, other),
@@ -117,14 +119,12 @@ fn domain(what: &str, kind: ComponentKind) -> Domain {
         | ComponentKind::Wifi
         | ComponentKind::Endpoint => Domain::Network,
         ComponentKind::Printer => Domain::Printer,
-        ComponentKind::Security => Domain::Security,
+        ComponentKind::Security | ComponentKind::User => Domain::Security,
         ComponentKind::Device => Domain::Peripheral,
         ComponentKind::Application | ComponentKind::Process => Domain::Program,
-        ComponentKind::Os
-        | ComponentKind::Service
-        | ComponentKind::User
-        | ComponentKind::Agent
-        | ComponentKind::Site => Domain::System,
+        ComponentKind::Os | ComponentKind::Service | ComponentKind::Agent | ComponentKind::Site => {
+            Domain::System
+        }
     }
 }
 
@@ -143,7 +143,10 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::HW_STATUS => format!("The state of {id}"),
         semconv::DISK_IO_ERRORS => "Read and write errors of drives in the kernel's log".to_owned(),
         semconv::DISK_OPERATION_TIME => "The speed of drives".to_owned(),
+        semconv::LVM_DATA_UTILIZATION if is_one => format!("How full the storage pool {id} is"),
+        semconv::LVM_DATA_UTILIZATION => "How full pools of storage are".to_owned(),
         semconv::OS_KERNEL_WARNING => "Crashes and faults in the kernel's log".to_owned(),
+        semconv::APP_HANGS => "Programs that do not respond".to_owned(),
         semconv::APP_CRASHES => "Crashes of programs".to_owned(),
         semconv::SERVICE_STATE => "Services".to_owned(),
         semconv::REBOOT_REQUIRED => "Whether a restart is due".to_owned(),
@@ -156,6 +159,9 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::SECURITY_FIREWALL => "The firewall".to_owned(),
         semconv::SECURITY_DISK_ENCRYPTION => "Disk encryption".to_owned(),
         semconv::SECURITY_SECURE_BOOT => "Secure boot".to_owned(),
+        semconv::USER_LOCKED if is_one => format!("Whether the account {id} is locked"),
+        semconv::USER_LOCKED => "Whether accounts are locked".to_owned(),
+        semconv::USER_SESSIONS => "Who is signed in".to_owned(),
         semconv::SECURITY_ANTIVIRUS => "Virus protection".to_owned(),
         semconv::SECURITY_ANTIVIRUS_DEFINITIONS_AGE => "The age of the virus definitions".to_owned(),
         semconv::CPU_THROTTLED_TIME => "Whether the processor slows itself down".to_owned(),

@@ -63,6 +63,10 @@ impl Source {
         }
         if state && self.inventory.is_due(context.now) {
             inventory(&context.root, os, sink);
+            // Programs that wait for a device for minutes are told as hung tasks of the kernel's log.
+            let why = "the desktops of Linux tell nobody that a window does not respond";
+            let error = ProbeError::Unsupported(why.to_owned());
+            sink.failed(&Component::only(ComponentKind::Application), semconv::APP_HANGS, &error);
         }
         if state {
             self.ports.report(sink);

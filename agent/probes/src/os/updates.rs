@@ -1,9 +1,11 @@
 //! Whether updates wait, and when updates were installed last, from what package managers leave in files. Nothing is
 //! refreshed and no package manager is started: that would lock its database and cost seconds of processor time.
 
+use super::apt::{self, Installed};
 use crate::{Context, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, Timestamp};
+use std::io::BufReader;
 use std::time::Duration;
 
 /// Logs of package managers, and what begins the line that dates an installation of updates.
@@ -18,9 +20,10 @@ enum History {
 }
 
 pub(super) fn collect(context: &Context, os: &Component, sink: &mut Sink) {
-    match pending(&context.root) {
-        Ok((all, security)) => {
-            for (kind, count) in [("true", security), ("false", all.saturating_sub(security))] {
+    match pending(context) {
+        Ok(Pending { security, others }) => {
+            for (kind, count) in [("true", Some(security)), ("false", others)] {
+                let Some(count) = count else { continue };
                 let attributes = Attributes::none().with(attribute::SECURITY, kind);
                 sink.sample(os, semconv::OS_UPDATES_PENDING, attributes, f64::from(count));
             }
@@ -41,18 +44,72 @@ pub(super) fn collect(context: &Context, os: &Component, sink: &mut Sink) {
     }
 }
 
-/// All updates that wait and those for security, as update-notifier has counted them.
-fn pending(root: &Root) -> Result<(u32, u32), ProbeError> {
-    let text = root.read_text(PENDING).map_err(|error| match error {
-        ProbeError::NotPresent(_) => {
-            ProbeError::Unsupported("nothing on this machine counts updates into a file".to_owned())
+/// Updates that wait.
+struct Pending {
+    security: u32,
+    /// Those that are not for security, where somebody counts them.
+    others: Option<u32>,
+}
+
+/// As update-notifier has counted them; without it, those for security by apt's own lists.
+fn pending(context: &Context) -> Result<Pending, ProbeError> {
+    match context.root.read_text(PENDING) {
+        Ok(text) => {
+            let (all, security) = counts(&text)
+                .ok_or_else(|| ProbeError::Malformed(format!("{PENDING} has no number of updates")))?;
+            Ok(Pending { security, others: Some(all - security) })
         }
-        ProbeError::Unsupported(_)
-        | ProbeError::NotPermitted(_)
-        | ProbeError::TimedOut(_)
-        | ProbeError::Malformed(_) => error,
-    })?;
-    counts(&text).ok_or_else(|| ProbeError::Malformed(format!("{PENDING} has no number of updates")))
+        Err(ProbeError::NotPresent(_)) => {
+            security_updates(context).map(|security| Pending { security, others: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Lists that were not refreshed for so long do not show that nothing waits.
+const STALE: Duration = Duration::from_secs(14 * 86_400);
+const LISTS: &str = "/var/lib/apt/lists";
+
+fn security_updates(context: &Context) -> Result<u32, ProbeError> {
+    let root = &context.root;
+    let unsupported = |why: &str| ProbeError::Unsupported(why.to_owned());
+    let names = match root.list(LISTS) {
+        Err(ProbeError::NotPresent(_)) => {
+            return Err(unsupported("nothing on this machine counts updates into a file"));
+        }
+        names => names?,
+    };
+    let lists: Vec<String> = names.iter().filter(|name| apt::is_security_list(name)).cloned().collect();
+    if lists.is_empty() {
+        return Err(unsupported(if names.iter().any(|name| apt::is_compressed_list(name)) {
+            "apt keeps its lists of security updates compressed"
+        } else {
+            "apt has no list of security updates"
+        }));
+    }
+    let failed = |path: &str, error: &std::io::Error| ProbeError::from_io(&root.path(path), error);
+    let status = "/var/lib/dpkg/status";
+    let mut installed =
+        Installed::read(BufReader::new(root.open(status)?)).map_err(|error| failed(status, &error))?;
+    for name in lists {
+        let path = format!("{LISTS}/{name}");
+        let list = BufReader::with_capacity(64 << 10, root.open(&path)?);
+        installed.compare(list).map_err(|error| failed(&path, &error))?;
+    }
+    // The lists themselves carry the server's time; this folder is used with every refresh.
+    let refreshed = std::fs::metadata(root.path("/var/lib/apt/lists/partial"))
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|at| i64::try_from(at.as_millis()).ok().map(Timestamp::from_millis));
+    let age = refreshed.filter(|at| *at < context.now).map(|at| context.now.since(at));
+    match (installed.behind(), age) {
+        (0, Some(age)) if age > STALE => Err(ProbeError::Unsupported(format!(
+            "apt's lists were not refreshed for {} days, so what they lack is not known",
+            age.as_secs() / 86_400
+        ))),
+        (behind, _) => Ok(behind),
+    }
 }
 
 /// `7 updates can be applied immediately.` and `3 of these updates are standard security updates.`; older ones say `3
