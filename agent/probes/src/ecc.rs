@@ -1,11 +1,15 @@
-//! Memory modules that correct or miss errors, as the kernel's EDAC drivers count them.
+//! Memory modules that correct or miss errors, as the kernel's EDAC drivers count them, or as the processor tells them.
 //!
-//! Read from `/sys/devices/system/edac/mc` (the kernel's `admin-guide/ras`), which needs no privilege. Most workstations
-//! have memory without error correction and so no counters: that is said once an hour and is no fault.
+//! Read from `/sys/devices/system/edac/mc` (the kernel's `admin-guide/ras`), which needs no privilege. Where no such driver
+//! knows the modules, the kernel logs the processor's machine checks: those of memory are counted here, by the bank that told
+//! them. Most workstations have memory without error correction and so no counters: that is said once an hour and is no fault.
 
+use crate::kernel_log::KernelLog;
+use crate::kernel_log::machine_check::memory_error;
 use crate::{Context, Descriptor, Due, Probe, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason};
+use firstline_model::{Attributes, Component, ComponentKind, Timestamp, UnavailableReason};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const FOLDER: &str = "/sys/devices/system/edac/mc";
@@ -17,11 +21,26 @@ const MAX_MODULES: usize = 64;
 #[derive(Debug)]
 pub struct Ecc {
     slow: Due,
+    log: KernelLog,
+    /// Errors that the processor told, by bank and by whether data was lost.
+    told: BTreeMap<(u8, bool), Count>,
+    last_run: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    errors: u64,
+    reported: bool,
 }
 
 impl Default for Ecc {
     fn default() -> Self {
-        Self { slow: Due::every(Duration::from_secs(3600)) }
+        Self {
+            slow: Due::every(Duration::from_secs(3600)),
+            log: KernelLog::default(),
+            told: BTreeMap::new(),
+            last_run: None,
+        }
     }
 }
 
@@ -48,11 +67,51 @@ impl Probe for Ecc {
             found = true;
             self::controller(&context.root, &controller, sink);
         }
-        if !found && slow {
+        // Who has counters counts the same errors there.
+        match self.count(&context.root) {
+            Ok(()) if !found => self.report_told(context.now, sink),
+            Err(error @ ProbeError::NotPermitted(_)) if !found && slow => {
+                return sink.failed(&memory, semconv::HW_ERRORS, &error);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if !found && slow && self.told.is_empty() {
             let why = "this memory has no error correction that the kernel can read";
             sink.failed(&memory, semconv::HW_ERRORS, &ProbeError::NotPresent(why.to_owned()));
         }
+        self.last_run = Some(context.now);
     }
+}
+
+impl Ecc {
+    fn count(&mut self, root: &Root) -> Result<(), ProbeError> {
+        let told = &mut self.told;
+        self.log.read(root, |line| {
+            if let Some(error) = memory_error(line) {
+                told.entry((error.bank, error.uncorrected)).or_default().errors += 1;
+            }
+        })?;
+        Ok(())
+    }
+
+    fn report_told(&mut self, now: Timestamp, sink: &mut Sink) {
+        let before = self.last_run.unwrap_or_else(|| now.minus(Duration::from_millis(1)));
+        for ((bank, uncorrected), count) in &mut self.told {
+            let Ok(component) = Component::new(ComponentKind::Memory, format!("bank {bank}")) else {
+                continue;
+            };
+            let attributes = typed(if *uncorrected { "uncorrected" } else { "corrected" });
+            // Differences are taken of a counter, so its first count needs the zero before it.
+            if !std::mem::replace(&mut count.reported, true) {
+                sink.sample_at(before, &component, semconv::HW_ERRORS, attributes.clone(), 0.0);
+            }
+            sink.sample(&component, semconv::HW_ERRORS, attributes, count.errors as f64);
+        }
+    }
+}
+
+fn typed(kind: &'static str) -> Attributes {
+    Attributes::none().with(attribute::HW_TYPE, "memory").with(attribute::ERROR_TYPE, kind)
 }
 
 /// Entries such as `mc0`, `mc1`: the folder also holds files of the driver.
@@ -88,9 +147,7 @@ fn report(root: &Root, label: &str, corrected: &str, uncorrected: &str, sink: &m
         counted = true;
         match text.parse::<u32>() {
             Ok(count) => {
-                let attributes =
-                    Attributes::none().with(attribute::HW_TYPE, "memory").with(attribute::ERROR_TYPE, kind);
-                sink.sample(&component, semconv::HW_ERRORS, attributes, f64::from(count));
+                sink.sample(&component, semconv::HW_ERRORS, typed(kind), f64::from(count));
             }
             Err(_) => {
                 let detail = format!("{file} holds no number of errors");

@@ -11,6 +11,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "kernel_log/other.rs"]
 mod imp;
+pub mod machine_check;
 
 use crate::{ProbeError, Root};
 

@@ -14,11 +14,15 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Sensor {
     slow: Due,
+    turning: hwmon::Turning,
 }
+
+/// The file of the agent's folder that names the fans which turned once.
+const REMEMBERED: &str = "fans-that-turned";
 
 impl Default for Sensor {
     fn default() -> Self {
-        Self { slow: Due::every(Duration::from_secs(3600)) }
+        Self { slow: Due::every(Duration::from_secs(3600)), turning: hwmon::Turning::default() }
     }
 }
 
@@ -43,7 +47,10 @@ impl Probe for Sensor {
             }
             return;
         }
-        hwmon::collect(&context.root, slow, sink);
+        let file = context.state_dir.as_ref().map(|folder| folder.join(REMEMBERED));
+        self.turning.recall(file.as_deref());
+        hwmon::collect(&context.root, &mut self.turning, slow, sink);
+        self.turning.keep(file.as_deref());
         throttle::collect(&context.root, slow, sink);
     }
 }

@@ -4,11 +4,14 @@ use crate::physical_disk::names;
 use crate::{ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 const FOLDER: &str = "/sys/class/hwmon";
 /// More sensors and fans than this are not reported; servers have a hundred, and the hottest of them matter.
 const MAX_TEMPERATURES: usize = 12;
 const MAX_FANS: usize = 8;
+const MAX_REMEMBERED: usize = 64;
 /// A fan that stands still is needed when a sensor is this close below its limit.
 const NEAR_LIMIT: f64 = 10.0;
 
@@ -64,7 +67,7 @@ pub fn is_part_of_package(label: &str, others: &[String]) -> bool {
     (label.starts_with("Core ") || label.starts_with("Tccd")) && others.iter().any(whole)
 }
 
-pub(super) fn collect(root: &Root, slow: bool, sink: &mut Sink) {
+pub(super) fn collect(root: &Root, turning: &mut Turning, slow: bool, sink: &mut Sink) {
     let chips = match root.list(FOLDER) {
         Ok(chips) => chips,
         Err(error) => return absent(slow, &error, sink),
@@ -90,7 +93,7 @@ pub(super) fn collect(root: &Root, slow: bool, sink: &mut Sink) {
     for temperature in temperatures.iter().take(MAX_TEMPERATURES) {
         report(temperature, slow, sink);
     }
-    for fan in fans.iter().take(MAX_FANS) {
+    for fan in fans.iter().filter(|fan| turning.is_there(fan)).take(MAX_FANS) {
         report_fan(fan, hot, sink);
     }
 }
@@ -109,10 +112,46 @@ fn is_asleep(root: &Root, folder: &str) -> bool {
 }
 
 #[derive(Debug)]
-struct Fan {
+pub(super) struct Fan {
     id: String,
     rpm: u64,
     alarm: bool,
+    has_label: bool,
+}
+
+/// The fans that turned once. Chips have more inputs than a board has fans, and an input without a fan stands still for ever:
+/// of an input that nobody named, only one that turned is known to be a fan.
+#[derive(Debug, Default)]
+pub(super) struct Turning {
+    seen: BTreeSet<String>,
+    is_read: bool,
+    changed: bool,
+}
+
+impl Turning {
+    /// Takes up what an earlier process has seen.
+    pub(super) fn recall(&mut self, file: Option<&Path>) {
+        if !std::mem::replace(&mut self.is_read, true) {
+            let known = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+            self.seen = known.lines().take(MAX_REMEMBERED).map(str::to_owned).collect();
+        }
+    }
+
+    /// Keeps it for the next process.
+    pub(super) fn keep(&mut self, file: Option<&Path>) {
+        let Some(file) = file.filter(|_| std::mem::take(&mut self.changed)) else { return };
+        let names: Vec<&str> = self.seen.iter().map(String::as_str).collect();
+        if let Err(error) = std::fs::write(file, names.join("\n")) {
+            tracing::warn!(path = %file.display(), %error, "fans that turned cannot be remembered");
+        }
+    }
+
+    fn is_there(&mut self, fan: &Fan) -> bool {
+        if fan.rpm > 0 && self.seen.len() < MAX_REMEMBERED && !fan.id.contains('\n') {
+            self.changed |= self.seen.insert(fan.id.clone());
+        }
+        fan.rpm > 0 || fan.alarm || fan.has_label || self.seen.contains(&fan.id)
+    }
 }
 
 fn read_chip(
@@ -158,7 +197,8 @@ fn read_chip(
     for sensor in inputs("fan") {
         let Some(rpm) = value(&sensor, "input").and_then(|text| text.parse().ok()) else { continue };
         let alarm = ["alarm", "fault"].iter().any(|what| value(&sensor, what).as_deref() == Some("1"));
-        fans.push(Fan { id: format!("{chip}/{}", label(&sensor)), rpm, alarm });
+        let has_label = value(&sensor, "label").is_some();
+        fans.push(Fan { id: format!("{chip}/{}", label(&sensor)), rpm, alarm, has_label });
     }
 }
 
@@ -216,6 +256,25 @@ mod tests {
         for absurd in ["", "x", "0", "-273150", "127000", "65261850", "99999999999999999999"] {
             assert_eq!(celsius(absurd), None, "{absurd}");
         }
+    }
+
+    #[test]
+    fn an_input_without_a_name_is_a_fan_once_it_has_turned() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("fans");
+        let fan = |rpm| Fan { id: "lm80/fan1".to_owned(), rpm, alarm: false, has_label: false };
+        let look = |rpm| {
+            let mut turning = Turning::default();
+            turning.recall(Some(&file));
+            let is_there = turning.is_there(&fan(rpm));
+            turning.keep(Some(&file));
+            is_there
+        };
+        // Each look is that of another process.
+        assert_eq!([0, 1200, 0].map(look), [false, true, true]);
+        let named = Fan { has_label: true, ..fan(0) };
+        let alarmed = Fan { alarm: true, ..fan(0) };
+        assert!([named, alarmed].iter().all(|fan| Turning::default().is_there(fan)));
     }
 
     #[test]
