@@ -1,7 +1,8 @@
 //! Runs the probes, in two lanes, so that a slow one never delays the look for triggers.
 //!
 //! The quick lane runs what is cheap enough to be sampled every few seconds; the other lane runs the rest, one after
-//! the other. Each lane is a thread that sleeps until something is due or it is told something. Every probe runs
+//! the other. Both report once a minute, at the same second, so that their records travel together; what the other lane
+//! looks at twice a minute is reported in between only when something happened, and each time for a while after that. Each lane is a thread that sleeps until something is due or it is told something. Every probe runs
 //! isolated on a thread of its own (see `firstline-agent-probes`).
 
 use crate::overhead::{Account, Report};
@@ -17,11 +18,17 @@ use firstline_model::{
     Attributes, Body, Component, ComponentKind, Observation, Presence, Timestamp, UnavailableReason,
     resolution, semconv,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
+
+/// A probe that looks this often between its reports is of the quick lane.
+const QUICK: Duration = Duration::from_secs(10);
+/// How long every look of the other lane is reported after something happened in it: rules hold for minutes.
+const UNSETTLED: Duration = Duration::from_secs(15 * 60);
 
 /// What one run (or several that were due together) brought.
 #[derive(Debug)]
@@ -138,6 +145,12 @@ struct Lane {
     intervals: Vec<(String, Duration)>,
     /// Somebody watches until this.
     live_until: Option<Duration>,
+    /// Probes of which every look is reported, and until when.
+    unsettled: BTreeMap<&'static str, Duration>,
+    /// Probes that looked since the levels that they are judged by are in force.
+    looked_at: BTreeSet<&'static str>,
+    /// The documents that were seen last, of a lane whose looks in between make them every time.
+    documents: Documents,
     account: Account,
     /// The agent's metrics about itself, in one lane.
     report: Option<Report>,
@@ -150,7 +163,7 @@ impl Lane {
         for entry in PROBES.iter().filter(|entry| !start.disabled.iter().any(|name| name == entry.name)) {
             let probe = Isolated::new(entry);
             let descriptor = probe.descriptor();
-            if descriptor.trigger_interval.is_some() == quick {
+            if descriptor.trigger_interval.is_some_and(|every| every < QUICK) == quick {
                 schedule.add(
                     descriptor.name,
                     descriptor.interval,
@@ -172,6 +185,9 @@ impl Lane {
             directory_depth: None,
             intervals: Vec::new(),
             live_until: None,
+            unsettled: BTreeMap::new(),
+            looked_at: BTreeSet::new(),
+            documents: Documents::default(),
             report: quick.then(|| Report::of(account.clone())),
             account,
         };
@@ -235,6 +251,7 @@ impl Lane {
     fn apply_policy(&mut self, policy: Policy) {
         self.directory_depth = Some(policy.directory_depth);
         self.intervals = policy.intervals;
+        self.looked_at.clear();
         self.apply_intervals();
         self.triggers.set_levels(policy.triggers.into_iter().filter(counts_here).collect());
     }
@@ -265,7 +282,8 @@ impl Lane {
             let mut context = Context::new(self.start.root.clone(), now);
             context.state_dir = Some(self.start.state_dir.clone());
             context.overrides = self.start.overrides.clone();
-            context.steady = due.steady;
+            let steady = due.steady || self.unsettled.get(due.probe).is_some_and(|until| awake < *until);
+            context.steady = steady;
             if let Some(depth) = self.directory_depth {
                 context.policy.directory_depth = depth;
             }
@@ -280,13 +298,23 @@ impl Lane {
             for mut observation in std::mem::take(&mut run.observations) {
                 round_value(&mut observation);
                 let urgent = self.triggers.is_urgent(&observation);
-                round.add(observation, due.steady, urgent);
+                let is_new = !self.quick && self.documents.is_new(&observation);
+                // What was so before it was looked at first is no news.
+                if !self.quick && (urgent || is_new) && self.looked_at.contains(due.probe) {
+                    tracing::debug!(probe = due.probe, "every look is reported for a while");
+                    self.unsettled.insert(due.probe, awake + UNSETTLED);
+                }
+                // In between, the quick lane makes documents only when something happened.
+                let is_document = matches!(observation.body, Body::State { .. });
+                let happened = !steady && is_document && (self.quick || is_new);
+                round.add(observation, steady, urgent || happened);
             }
-            if due.steady {
+            self.looked_at.insert(due.probe);
+            if steady {
                 round.add(about_the_run(due.probe, &run, now), true, false);
                 round.runs.push(RunOf { probe: due.probe, places: first..round.seen.len() });
             }
-            self.record(due.probe, &round.seen[first..], due.steady, now);
+            self.record(due.probe, &round.seen[first..], steady, now);
         }
         let own = self.report.as_mut().map(|report| report.due(wall_clock())).unwrap_or_default();
         own.into_iter().for_each(|observation| round.add(observation, true, false));
@@ -303,6 +331,34 @@ impl Lane {
     }
 }
 
+/// The documents that were seen last, by what they are about.
+#[derive(Debug, Default)]
+struct Documents {
+    seen: BTreeMap<(Component, String), u64>,
+}
+
+impl Documents {
+    /// Most that are remembered. A device with more is broken or hostile.
+    const MOST: usize = 1024;
+
+    /// Whether it is a document that says something else than the last one did. The first one is no news.
+    fn is_new(&mut self, observation: &Observation) -> bool {
+        let Body::State { name, document } = &observation.body else { return false };
+        let mut hasher = DefaultHasher::new();
+        format!("{document:?}").hash(&mut hasher);
+        let (key, now) = ((observation.component.clone(), name.to_string()), hasher.finish());
+        match self.seen.get_mut(&key) {
+            Some(before) => std::mem::replace(before, now) != now,
+            None => {
+                if self.seen.len() < Self::MOST {
+                    self.seen.insert(key, now);
+                }
+                false
+            }
+        }
+    }
+}
+
 /// What the probes that were due together saw.
 #[derive(Default)]
 struct Round {
@@ -313,13 +369,12 @@ struct Round {
 }
 
 impl Round {
-    /// Takes an observation. In between steady looks, documents are made only when something happened, so they are sent.
+    /// Takes an observation.
     fn add(&mut self, observation: Observation, steady: bool, urgent: bool) {
-        let happened = !steady && matches!(observation.body, Body::State { .. });
-        if urgent || happened {
+        if urgent {
             self.urgent.insert(observation.component.clone());
         }
-        self.seen.push((observation, steady || urgent || happened));
+        self.seen.push((observation, steady || urgent));
     }
 
     /// What is sent: all of steady looks, and of the others everything about the components that there is news of, so

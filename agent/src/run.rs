@@ -49,8 +49,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc as channel, oneshot};
 use unspooled::Unspooled;
 
-/// How long a record waits for company on the stream. Records are made once a minute, so waiting longer gains nothing.
-const LINGER: Duration = Duration::from_millis(200);
+/// How long a record waits for company on the stream: for that of the other lane, which begins at the same second. It is not
+/// on disk meanwhile (`spool/held.rs`).
+const LINGER: Duration = Duration::from_millis(500);
+/// How long what was sent may stay without any ack: then the connection is dead.
+const ACK_LIMIT: Duration = Duration::from_secs(20);
 /// How often the watermark is made durable and old records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// How long after the start its work is done.
@@ -210,7 +213,7 @@ impl Agent {
         let reading = clock.read();
         let steady = Steady::start(clock.wall(), reading, None);
         spool.begin(steady.now(reading), reading.awake);
-        let config = SenderConfig { linger: LINGER, ..SenderConfig::default() };
+        let config = SenderConfig { linger: LINGER, ack_timeout: ACK_LIMIT, ..SenderConfig::default() };
         let sender = Sender::try_new(config, tick(&*clock)).context("the delivery settings are refused")?;
         let mut agent = Self {
             last_housekeeping: reading.awake,
@@ -317,6 +320,9 @@ impl Agent {
     /// The stream is over: when to come back is the sender's decision.
     fn disconnected(&mut self) {
         self.stream = None;
+        if self.spool.unwritten() > 0 {
+            self.write_held();
+        }
         let (now, random) = (self.tick(), jitter(&self.random));
         self.sender.handle_disconnected(now, random);
     }
@@ -348,6 +354,8 @@ impl Agent {
                     self.disconnected();
                 }
                 Event::CollectorBehind { epoch, acked, through } => {
+                    // What was acked and is nowhere but here is not at the collector any more.
+                    self.write_held();
                     tracing::warn!(%epoch, %acked, %through, "the collector was restored from a backup; what is kept is sent again");
                 }
                 Event::RolledBack { epoch, next, through } => {
@@ -357,6 +365,8 @@ impl Agent {
             }
         }
         while let Some((epoch, through)) = self.sender.poll_commit() {
+            let (from_memory, now) = (self.spool.acked_from_memory(epoch, through), self.now());
+            ledger::durable(&mut self.spool, &from_memory, now);
             self.spool.set_watermark(epoch, through);
             ledger::acked(epoch, through);
         }
@@ -396,7 +406,7 @@ impl Agent {
     /// A new epoch waits for nothing; the old one drains behind it.
     fn put_live_first(&mut self) {
         let waiting = self.sender.newest_backlog();
-        if waiting < LONG_OUTAGE {
+        if waiting < LONG_OUTAGE || !self.write_held() {
             return;
         }
         match (self.random)() {
@@ -420,8 +430,9 @@ impl Agent {
         if let Some(until) = self.away_until {
             wait = until.saturating_sub(self.clock.read().awake);
         }
-        if let Some(retry) = self.spool_retry {
-            wait = wait.min(retry.saturating_sub(self.clock.read().awake));
+        // What is due for a disk that refuses waits for it.
+        if let Some(due) = self.spool_retry.or_else(|| self.spool.held_due()) {
+            wait = wait.min(due.saturating_sub(self.clock.read().awake));
         }
         // Timers of the runtime have a resolution of 1 ms; waking just before the time would spin.
         wait + Duration::from_millis(1)
@@ -513,6 +524,7 @@ impl Agent {
     async fn stop(mut self) {
         self.spool_retry = None;
         self.write_waiting();
+        self.write_held();
         self.drive();
         if let Some(stream) = self.stream.take() {
             stream.close(self.goodbye).await;

@@ -3,8 +3,9 @@
 //!
 //! # Contract
 //!
-//! - A record gets its number when it becomes durable, never before. Numbers are given out in epochs that this process
-//!   life began, so a spool restored from an old copy cannot give a number out twice.
+//! - A record gets its number when it becomes durable, or, while the collector answers at once, up to a second before it
+//!   ([`Spool::hold`]). Numbers are given out in epochs that this process life began, so neither a crash nor a spool that was
+//!   restored from an old copy can give a number out twice.
 //! - A watermark (everything through it is acked) becomes durable with the next append or [`Spool::flush`]; it may
 //!   lag behind, which only causes a resend. Records are deleted only at or below a durable watermark.
 //! - Acked records stay for a while ([`Limits::keep_acked`]), because a collector that is restored from a backup needs
@@ -29,10 +30,12 @@ mod broken;
 mod carve;
 mod database;
 mod gap;
+mod held;
 mod mark;
 mod mend;
 mod opening;
 mod tally;
+mod trim;
 
 use crate::sabotage::{self, SPOOL_RESET_ON_BAD_RECORD};
 use crate::seams::Disk;
@@ -41,6 +44,7 @@ use database::{insert_epoch, insert_record, is_damage, update_epoch, write_water
 use firstline_agent_platform::disk;
 use firstline_model::{Epoch, SequenceNumber, Timestamp};
 use gap::Range;
+use held::Held;
 use mark::Mark;
 use mend::{Damaged, Mended, Trouble};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -51,11 +55,6 @@ use thiserror::Error;
 
 /// While the file system has less than its reserve free, the spool stops growing, unless it is smaller than this.
 const ALWAYS_ALLOWED: u64 = 16 << 20;
-/// How much of what is acked one pass of housekeeping may delete, by the time in which it was spooled. Passes are an
-/// hour apart, so a normal one deletes an hour's worth, and a wrong clock cannot empty the tail at once.
-const MOST_AT_ONCE: Duration = Duration::from_secs(2 * 3600);
-/// A record from so far in the future was spooled under a wrong clock.
-const FUTURE: Duration = Duration::from_secs(3600);
 
 /// Why the spool could not do its work.
 #[derive(Debug, Error)]
@@ -107,6 +106,8 @@ pub(crate) struct StoredEpoch {
 pub(crate) struct Appended {
     /// The new records, the given one last (a gap record may stand before it).
     pub records: Vec<(Epoch, SequenceNumber, usize)>,
+    /// What had its number before and was not acked.
+    pub held: Vec<(Epoch, SequenceNumber, usize)>,
     /// Deleted for the quota: everything of this epoch through this number.
     pub trimmed: Vec<(Epoch, SequenceNumber)>,
 }
@@ -126,6 +127,8 @@ pub(crate) struct Spool {
     current: Epoch,
     current_row: Option<i64>,
     next: SequenceNumber,
+    /// What has its number and is not on disk yet.
+    held: Held,
     bytes: u64,
     watermarks: Vec<(Epoch, SequenceNumber)>,
     /// Gap records that became durable and that the caller does not know yet.
@@ -143,6 +146,7 @@ impl Spool {
     /// From here on records belong to `fresh`, which must be random. It becomes durable with its first record.
     pub(crate) fn begin_epoch(&mut self, fresh: Epoch) {
         (self.current, self.current_row, self.next) = (fresh, None, SequenceNumber(1));
+        self.held.begin();
         self.tally.leave();
     }
 
@@ -153,7 +157,7 @@ impl Spool {
 
     /// Bytes of payload that are kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.held.bytes() as u64
     }
 
     /// Gap records that were appended beside what the caller asked for; each is told once.
@@ -187,7 +191,8 @@ impl Spool {
     ) -> Result<Appended, SpoolError> {
         let watermarks = std::mem::take(&mut self.watermarks);
         match self.mending(now, |spool| spool.try_append(left_out, payload, now, &watermarks)) {
-            Ok(appended) => {
+            Ok(mut appended) => {
+                appended.held = self.held_is_written();
                 self.note();
                 Ok(appended)
             }
@@ -214,7 +219,9 @@ impl Spool {
             Some(id) => id,
             None => insert_epoch(&transaction, current, 1, 0, 0)?,
         };
-        let mut appended = Appended { records: Vec::new(), trimmed: Vec::new() };
+        self.held.write(&transaction, id, current)?;
+        bytes += self.held.bytes() as u64;
+        let mut appended = Appended { records: Vec::new(), held: Vec::new(), trimmed: Vec::new() };
         let needed = payload.len() as u64;
         let mut given_up = Vec::new();
         while bytes + needed > quota {
@@ -255,9 +262,7 @@ impl Spool {
         if is_short { quota.min(self.bytes.max(ALWAYS_ALLOWED)) } else { quota }
     }
 
-    /// The payloads of `count` records from `first`; one that is no longer kept is empty. One that does not prove itself
-    /// is named in a gap record, which is durable when this returns, and is empty too.
-    pub(crate) fn read(
+    fn read_stored(
         &mut self,
         epoch: Epoch,
         first: SequenceNumber,
@@ -330,6 +335,7 @@ impl Spool {
             Some(id) => id,
             None => insert_epoch(&transaction, current, 1, 0, 0)?,
         };
+        self.held.write(&transaction, id, current)?;
         for range in ranges {
             let bounds = params![epoch.0.as_slice(), range.first, range.last];
             transaction.execute(
@@ -349,6 +355,8 @@ impl Spool {
         update_epoch(&transaction, current, |stored, _, _| *stored = next.0)?;
         transaction.commit()?;
         (self.current_row, self.next) = (Some(id), next);
+        self.bytes += self.held.bytes() as u64;
+        self.held_is_written();
         self.bytes += news.iter().map(|(_, length)| *length as u64).sum::<u64>();
         self.news.extend(news);
         Ok(())
@@ -358,6 +366,9 @@ impl Spool {
     pub(crate) fn set_watermark(&mut self, epoch: Epoch, through: SequenceNumber) {
         self.watermarks.retain(|(known, _)| *known != epoch);
         self.watermarks.push((epoch, through));
+        if epoch == self.current {
+            self.held.acked(through);
+        }
     }
 
     /// From here on time passes as the machine is awake.
@@ -373,85 +384,6 @@ impl Spool {
             |row| row.get(0),
         );
         newest.map(|newest| newest.map(Timestamp::from_millis)).map_err(|source| self.refused(source))
-    }
-
-    /// Makes the watermarks durable, then deletes acked records that were kept long enough, and epochs that are done.
-    /// Returns what was deleted.
-    ///
-    /// `awake` does not jump as `now` may: within one life, time passes for retention as it passes for the machine, and
-    /// one pass deletes what was spooled within [`MOST_AT_ONCE`] at most. What was spooled in the future counts as spooled
-    /// now.
-    pub(crate) fn flush(
-        &mut self,
-        now: Timestamp,
-        awake: Duration,
-    ) -> Result<Vec<(Epoch, SequenceNumber)>, SpoolError> {
-        if !self.is_open {
-            return Ok(Vec::new());
-        }
-        let watermarks = std::mem::take(&mut self.watermarks);
-        let (awake_then, then) = *self.begun.get_or_insert((awake, now));
-        let now = now.min(then.plus(awake.saturating_sub(awake_then)));
-        let kept = self.mending(now, |spool| {
-            broken::unlink_early(&mut spool.database, &watermarks)?;
-            let transaction = writing(&mut spool.database)?;
-            write_watermarks(&transaction, &watermarks)?;
-            transaction.commit()
-        });
-        if let Err(error) = kept {
-            self.watermarks = watermarks;
-            return Err(error);
-        }
-        // Only now is the watermark durable, and only what it covers may go.
-        self.note_all();
-        let deleted = self.mending(now, |spool| spool.try_trim(now))?;
-        self.note_all();
-        Ok(deleted)
-    }
-
-    fn try_trim(&mut self, now: Timestamp) -> rusqlite::Result<Vec<(Epoch, SequenceNumber)>> {
-        let (keep, current) = (self.limits.keep_acked, self.current_row.unwrap_or(-1));
-        let transaction = writing(&mut self.database)?;
-        let stamp = now.as_millis();
-        transaction.execute(
-            "UPDATE record SET spooled_at = ?1 WHERE spooled_at > ?2",
-            params![stamp, now.plus(FUTURE).as_millis()],
-        )?;
-        let oldest: Option<i64> = transaction.query_row(
-            "SELECT min(r.spooled_at) FROM record r JOIN epoch e ON e.id = r.epoch WHERE r.seq <= e.watermark",
-            [],
-            |row| row.get(0),
-        )?;
-        let paced = oldest.map(|oldest| Timestamp::from_millis(oldest).plus(MOST_AT_ONCE));
-        let before = paced.map_or(now.minus(keep), |paced| paced.min(now.minus(keep))).as_millis();
-        let old: Vec<(i64, [u8; 16], u64)> = {
-            // The beginning of each epoch up to the first record that stays: an old stamp further on may be a wrong clock.
-            let mut old = transaction.prepare(
-                "SELECT e.id, e.name, max(r.seq) FROM epoch e JOIN record r ON r.epoch = e.id
-                 WHERE r.seq <= e.watermark AND r.seq < coalesce(
-                     (SELECT min(s.seq) FROM record s WHERE s.epoch = e.id AND s.spooled_at >= ?),
-                     9223372036854775807)
-                 GROUP BY e.id",
-            )?;
-            old.query_map([before], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<Result<_, _>>()?
-        };
-        let mut deleted = Vec::new();
-        for (id, name, last) in old {
-            gap::delete_through(&transaction, id, Epoch(name), last)?;
-            deleted.push((Epoch(name), SequenceNumber(last)));
-        }
-        transaction.execute(
-            "DELETE FROM epoch WHERE id <> ?1 AND id NOT IN (SELECT DISTINCT epoch FROM record)",
-            [current],
-        )?;
-        transaction.execute("DELETE FROM lost WHERE epoch NOT IN (SELECT id FROM epoch)", [])?;
-        let bytes =
-            transaction
-                .query_row("SELECT coalesce(sum(length(payload)), 0) FROM record", [], |row| row.get(0))?;
-        transaction.commit()?;
-        self.bytes = bytes;
-        Ok(deleted)
     }
 
     fn database(&self) -> Result<&Connection, SpoolError> {
@@ -520,9 +452,11 @@ impl Spool {
                 .set_aside()
                 .map_err(|source| SpoolError::SetAside { path: self.path.clone(), source });
         }
-        let damaged = Damaged { path: &self.path, database, journal, counts, current: self.current };
+        let held = &self.held;
+        let damaged = Damaged { path: &self.path, database, journal, counts, current: self.current, held };
         let mended = damaged.mend(now)?;
         say(&self.path, &mended);
+        self.held_is_written();
         self.news.extend(mended.gaps);
         Ok(())
     }
@@ -552,7 +486,8 @@ impl Spool {
             .optional();
         if let Ok(known) = known {
             self.current_row = known.map(|(id, _)| id);
-            self.next = SequenceNumber(known.map_or(1, |(_, next)| next));
+            // What is held has numbers that the file does not know yet.
+            self.next = self.next.max(SequenceNumber(known.map_or(1, |(_, next)| next)));
         }
     }
 

@@ -44,8 +44,14 @@ pub(crate) const WEB_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const WEB_STALLED: Duration = Duration::from_secs(60);
 /// How long an answer may take to begin, the request's body included.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
-/// A silent peer is asked for a sign of life this often, and has [`KEEPALIVE_ANSWER`] for it: a dead connection is noticed
-/// within 30 s.
+/// How long an agent's stream may be silent. Agents send a record a minute, and a ping after 70 s without a word.
+pub(crate) const AGENT_SILENT: Duration = Duration::from_secs(100);
+/// After so long without a packet the network is asked whether the agent's machine is there (TCP keepalive), which costs a
+/// fifth of what a ping through TLS does: a machine that is gone is noticed within 30 s.
+pub(crate) const PROBED: Duration = Duration::from_secs(20);
+/// How often it is asked again, twice.
+pub(crate) const PROBED_AGAIN: Duration = Duration::from_secs(4);
+/// A silent browser is asked for a sign of life this often, and has [`KEEPALIVE_ANSWER`] for it.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 /// See [`KEEPALIVE`].
 pub(crate) const KEEPALIVE_ANSWER: Duration = Duration::from_secs(8);
@@ -160,7 +166,13 @@ pub(crate) const OPERATORS: &[(&str, Amount, &str)] = &[
     ("agent's connection without a stream", Amount::Time(AGENT_IDLE), "cut"),
     ("browser's connection without a request", Amount::Time(WEB_IDLE), "cut"),
     ("answer that nobody reads", Amount::Time(WEB_STALLED), "cut"),
-    ("dead connection", Amount::Time(KEEPALIVE.saturating_add(KEEPALIVE_ANSWER)), "noticed by HTTP/2 pings"),
+    (
+        "machine that is gone",
+        Amount::Time(PROBED.saturating_add(PROBED_AGAIN.saturating_mul(2))),
+        "noticed by TCP keepalive",
+    ),
+    ("silent agent", Amount::Time(AGENT_SILENT), "cut; agents send a ping after 70 s without a word"),
+    ("dead browser", Amount::Time(KEEPALIVE.saturating_add(KEEPALIVE_ANSWER)), "noticed by HTTP/2 pings"),
     (
         "HTTP/2 control frames",
         Amount::Rate(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND),

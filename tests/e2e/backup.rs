@@ -1,8 +1,9 @@
 //! Backups of a collector that works, and what a collector restored from one is worth: a new machine, the old one's data
 //! folder gone, agents that were told that everything is safe.
 
+use firstline_tests::agent::SYNCED;
 use firstline_tests::backlog::now_ms;
-use firstline_tests::database::{delivered_exactly_once, number};
+use firstline_tests::database::{delivered_exactly_once, number, stored_without_a_hole};
 use firstline_tests::effort::effort;
 use firstline_tests::figure::figure;
 use firstline_tests::link::Link;
@@ -92,7 +93,8 @@ fn f26_a_collector_restored_from_a_backup_gets_everything_again_and_gives_no_num
     let seed = now_ms().unsigned_abs();
     figure("backup.seed", seed, "seed");
     let ledger = Arc::new(Ledger::begin(&elsewhere.path("ledger"), seed));
-    let agents = [0; 2].map(|_| Agent::enrolled_at(&url).probing(&["memory"], "").started());
+    // One has every record on disk before it is sent, the other sends first, as is usual.
+    let agents = [SYNCED, ""].map(|spool| Agent::enrolled_at(&url).probing(&["memory"], spool).started());
     let fleet = Fleet::keeping_a_tail(3, seed, &ledger, &url, &authority, link.address());
     for agent in &agents {
         collector.wait_for_device(agent.device());
@@ -113,6 +115,7 @@ fn f26_a_collector_restored_from_a_backup_gets_everything_again_and_gives_no_num
     };
     let before = of_agents(&collector);
     until("the agents send more", seconds(30), || (of_agents(&collector) > before + 1).then_some(()));
+    let sent = stored_without_a_hole(&collector.database(), agents[1].device()).unwrap();
     let last_ticket = number(&collector.database(), "SELECT coalesce(max(id), 0) FROM ticket");
     elsewhere.lose(&mut collector);
 
@@ -126,10 +129,15 @@ fn f26_a_collector_restored_from_a_backup_gets_everything_again_and_gives_no_num
     link.lead_to(restored.agents());
     link.cut();
     fleet.wait_for_acks(60, seconds(60));
+    let [synced, usual] = &agents;
+    until_ok("the agent's spool is stored once", seconds(90), || {
+        delivered_exactly_once(&synced.spool(), &restored.database(), synced.device())
+    });
+    until_ok("every number of the other agent is stored", seconds(90), || {
+        let stored = stored_without_a_hole(&restored.database(), usual.device())?;
+        if stored > sent { Ok(()) } else { Err(format!("{stored} records are stored, {sent} were sent")) }
+    });
     for agent in &agents {
-        until_ok("the agent's spool is stored once", seconds(90), || {
-            delivered_exactly_once(&agent.spool(), &restored.database(), agent.device())
-        });
         restored.wait_for_device(agent.device());
     }
     fleet.close(seconds(60));
@@ -189,7 +197,7 @@ fn f26_devices_that_renewed_after_the_backup_come_back_and_a_copy_of_a_disk_is_f
     collector.start();
     let link = Link::to(collector.agents());
     let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
-    let mut agent = Agent::enrolled_at(&url).probing(&["memory"], "").started();
+    let mut agent = Agent::enrolled_at(&url).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(agent.device());
     elsewhere.back_up(&collector);
     let end =

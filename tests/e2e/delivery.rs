@@ -1,5 +1,6 @@
 //! Nothing is lost and nothing is doubled between an agent's spool and the collector's store, whatever dies in between.
 
+use firstline_tests::agent::SYNCED;
 use firstline_tests::backlog::{Backlog, drive_name};
 use firstline_tests::database::{WriteLock, delivered_exactly_once, number, openings, stored};
 use firstline_tests::link::Link;
@@ -24,7 +25,7 @@ impl Scene {
         let mut collector = Collector::started();
         let link = Link::to(collector.agents());
         let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
-        let mut agent = Agent::enrolled_at(&url).probing(&["memory", "filesystem"], "").started();
+        let mut agent = Agent::enrolled_at(&url).probing(&["memory", "filesystem"], SYNCED).started();
         collector.wait_for_device(agent.device());
         agent.stop();
         BACKLOG.write(&agent.spool());

@@ -1,5 +1,6 @@
 //! Networks and collectors that fail in the ways they do, and everybody coming back at once.
 
+use firstline_tests::agent::SYNCED;
 use firstline_tests::backlog::Backlog;
 use firstline_tests::database::{WriteLock, delivered_exactly_once, number};
 use firstline_tests::effort::effort;
@@ -20,6 +21,8 @@ use tokio::sync::{Barrier, watch};
 const SLOW: Duration = Duration::from_millis(300);
 /// A dead connection has to be noticed within this.
 const NOTICED: Duration = Duration::from_secs(30);
+/// An agent that says nothing is given up by the collector within this.
+const SILENT: Duration = Duration::from_secs(110);
 /// What a connection may cost the collector: what it holds, a batch, slices with the writer, TLS and HTTP/2 buffers.
 const PER_CONNECTION: u64 = 2 << 20;
 /// So many agents that are turned away are to come again each second, as `collector/README.md` tells operators.
@@ -39,7 +42,7 @@ fn everything_arrives(collector: &Collector, agent: &Agent) {
 fn behind_a_link(collector: &mut Collector) -> (Link, Agent) {
     let link = Link::to(collector.agents());
     let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
-    let agent = Agent::enrolled_at(&url).probing(&["memory"], "").started();
+    let agent = Agent::enrolled_at(&url).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(agent.device());
     (link, agent)
 }
@@ -66,7 +69,7 @@ fn f11_a_network_that_loses_a_third_is_slow_and_narrow_delays_and_loses_nothing(
     let link = Link::at(office.gateway(), collector.agents());
     link.is_slow(SLOW, SLOW / 3);
     let url = collector.enrollment_url(&["--host", &link.address().to_string()]);
-    let mut agent = Agent::enrolled_at(&url).in_office(&office).probing(&["memory"], "").started();
+    let mut agent = Agent::enrolled_at(&url).in_office(&office).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(agent.device());
     agent.stop();
     Backlog { records: 800, full_drives: 1 }.write(&agent.spool());
@@ -84,6 +87,32 @@ fn f11_a_network_that_loses_a_third_is_slow_and_narrow_delays_and_loses_nothing(
         agent.log().lines().iter().filter(|line| line.contains("stream to the collector is open")).count();
     figure("f11.streams", opened, "count");
     assert!(opened <= 5, "{opened} streams: a bad network is no reason to come again and again");
+}
+
+#[test]
+fn f11_f12_a_machine_that_is_gone_is_noticed_by_the_collector_within_half_a_minute() {
+    if !needs::met(&[Need::Root, Need::Program("ip"), Need::Program("tc"), Need::Program("nft")]) {
+        return;
+    }
+    let office = Office::opened();
+    let mut collector = Collector::prepared().listening_on(office.gateway());
+    collector.start();
+    let url = collector.enrollment_url(&["--host", &collector.agents().to_string()]);
+    // With the interval that a machine has, so that there is nothing in flight when it goes.
+    let agent = Agent::enrolled_at(&url)
+        .in_office(&office)
+        .configured(&firstline_tests::agent::probes(&["memory"]).replace("interval_s = 5", "interval_s = 60"))
+        .started();
+    collector.wait_for_device(agent.device());
+    let rest = collector.rest();
+    let path = format!("/api/v1/devices/{}", agent.device());
+    office.unplug();
+    let begun = Instant::now();
+    until_ok("the collector notices", NOTICED, || {
+        let device = rest.get_json(&path);
+        if device["presence"] == "online" { Err(device["presence"].to_string()) } else { Ok(()) }
+    });
+    figure("f12.gone_noticed", begun.elapsed().as_millis(), "ms");
 }
 
 #[test]
@@ -107,9 +136,10 @@ fn f12_a_dead_a_one_way_and_a_reset_connection_are_noticed_within_half_a_minute(
         figure(what, took.as_millis(), "ms");
         assert!(took <= NOTICED, "{what}: {took:?}");
     }
-    // The collector notices half-open connections too, and says where the device is.
+    // The collector notices half-open connections too, and says where the device is. A link that answers for its other side
+    // is only found out by the agent's silence.
     let rest = collector.rest();
-    until_ok("the collector notices as well", NOTICED, || {
+    until_ok("the collector notices as well", SILENT, || {
         let device = rest.get_json(&format!("/api/v1/devices/{}", dead_agent.device()));
         if device["presence"] == "online" { Err(device["presence"].to_string()) } else { Ok(()) }
     });
@@ -123,7 +153,7 @@ fn f12_a_dead_a_one_way_and_a_reset_connection_are_noticed_within_half_a_minute(
 #[test]
 fn f14_while_the_collector_stands_still_the_spool_takes_over_and_memory_stays_small() {
     let mut collector = Collector::started();
-    let mut agent = Agent::enrolled(&collector).probing(&["memory", "filesystem"], "").started();
+    let mut agent = Agent::enrolled(&collector).probing(&["memory", "filesystem"], SYNCED).started();
     collector.wait_for_device(agent.device());
     agent.stop();
     Backlog { records: 6_000, full_drives: 8 }.write(&agent.spool());

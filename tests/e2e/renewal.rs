@@ -1,6 +1,7 @@
 //! Certificates are renewed by themselves, in time and after it; nothing waits for a person.
 
 use firstline_proto::v1;
+use firstline_tests::agent::SYNCED;
 use firstline_tests::backlog::{Backlog, now_ms};
 use firstline_tests::database::{delivered_exactly_once, number};
 use firstline_tests::simulated::SimulatedAgent;
@@ -26,7 +27,7 @@ fn fingerprint(collector: &Collector, agent: &Agent) -> i64 {
 #[test]
 fn r5_a_certificate_is_renewed_at_half_of_its_life_again_and_again() {
     let mut collector = hasty();
-    let agent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    let agent = Agent::enrolled(&collector).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(agent.device());
     let mut last = fingerprint(&collector, &agent);
     for renewal in 0..3 {
@@ -47,7 +48,7 @@ fn r5_a_certificate_is_renewed_at_half_of_its_life_again_and_again() {
 #[test]
 fn r5_a_machine_that_was_away_beyond_its_certificate_comes_back_by_itself_with_its_spool() {
     let mut collector = hasty();
-    let mut agent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    let mut agent = Agent::enrolled(&collector).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(agent.device());
     agent.stop();
     Backlog { records: 500, full_drives: 1 }.write(&agent.spool());

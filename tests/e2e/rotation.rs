@@ -1,5 +1,6 @@
 //! The authority is replaced while everything runs, and nobody notices.
 
+use firstline_tests::agent::SYNCED;
 use firstline_tests::database::{delivered_exactly_once, number};
 use firstline_tests::effort::effort;
 use firstline_tests::figure::figure;
@@ -47,8 +48,8 @@ fn r6_the_authority_is_replaced_under_streaming_agents_without_a_lost_batch() {
     let agents = effort(20, 200);
     let mut collector = Collector::prepared().with_arguments(&["--certificate-lifetime", "60s"]);
     collector.start();
-    let mut real = Agent::enrolled(&collector).probing(&["memory"], "").started();
-    let mut absent = Agent::enrolled(&collector).probing(&["memory"], "").started();
+    let mut real = Agent::enrolled(&collector).probing(&["memory"], SYNCED).started();
+    let mut absent = Agent::enrolled(&collector).probing(&["memory"], SYNCED).started();
     collector.wait_for_device(real.device());
     collector.wait_for_device(absent.device());
     absent.stop();

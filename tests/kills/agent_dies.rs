@@ -34,6 +34,9 @@ pub(crate) struct Scene {
     ledger: Ledger,
     machine: PathBuf,
     config: PathBuf,
+    /// The part of the configuration that says what is looked at.
+    probes: String,
+    synced: Synced,
     written: BTreeSet<(String, u64)>,
     /// Lives that came so far that their memory was told.
     told: u64,
@@ -41,8 +44,16 @@ pub(crate) struct Scene {
     _folder: tempfile::TempDir,
 }
 
+/// Which lives have every record on disk before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synced {
+    Always,
+    /// The others send first, as is usual, and sync what is not acked within a second.
+    EveryOther,
+}
+
 impl Scene {
-    pub(crate) fn with_agent_in(data: Option<&Path>, seed: u64) -> Self {
+    pub(crate) fn with_agent_in(data: Option<&Path>, seed: u64, synced: Synced) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         figure("oracle.seed", seed, "seed");
         let mut collector = Collector::started();
@@ -50,9 +61,6 @@ impl Scene {
         let data = data.map_or_else(|| folder.path().join("agent"), Path::to_owned);
         let (machine, config) = (folder.path().join("machine"), folder.path().join("agent.toml"));
         std::fs::create_dir_all(machine.join("proc")).expect("a captured machine");
-        let probes = firstline_tests::agent::probes(&["memory"]);
-        std::fs::write(&config, format!("log = \"info,firstline_agent::ledger=debug\"\n{probes}"))
-            .expect("a configuration");
         let arguments = [OsStr::new("--config"), config.as_ref(), OsStr::new("--root"), machine.as_ref()];
         let agent = Agent::enrolled_in(data, &url).with_arguments(&arguments);
         let ledger = Ledger::begin(&folder.path().join("ledger"), seed);
@@ -64,6 +72,8 @@ impl Scene {
             ledger,
             machine,
             config,
+            probes: firstline_tests::agent::probes(&["memory"]),
+            synced,
             written: BTreeSet::new(),
             told: 0,
             seed,
@@ -72,10 +82,8 @@ impl Scene {
     }
 
     /// From the next life on the agent also reports a long list of packages each time.
-    pub(crate) fn reports_inventory(&self) {
-        let probes = firstline_tests::agent::probes(&["memory", "software"]);
-        std::fs::write(&self.config, format!("log = \"info,firstline_agent::ledger=debug\"\n{probes}"))
-            .expect("a configuration");
+    pub(crate) fn reports_inventory(&mut self) {
+        self.probes = firstline_tests::agent::probes(&["memory", "software"]);
         let package = |n: u32| {
             format!(
                 "Package: a-package-with-a-long-name-{n:05}\nStatus: install ok installed\nVersion: 1.{n}-1\n\n"
@@ -96,6 +104,13 @@ impl Scene {
             "MemTotal: {MEMORY_KIB} kB\nMemFree: {available} kB\nMemAvailable: {available} kB\nSwapTotal: 0 kB\n"
         );
         std::fs::write(self.machine.join("proc/meminfo"), text).expect("the captured machine can change");
+        let (probes, synced) = (&self.probes, self.synced == Synced::Always || round % 2 == 1);
+        let spool = format!("[spool]\nsync_every_record = {synced}");
+        std::fs::write(
+            &self.config,
+            format!("log = \"info,firstline_agent::ledger=debug\"\n{spool}\n{probes}"),
+        )
+        .expect("a configuration");
         self.agent.start();
         thousandths as f64 / 1_000.0
     }
@@ -189,7 +204,7 @@ fn again_and_again(part: &str, disk: Option<FileSystem>, deaths: u64) {
     for campaign in 0..deaths.div_ceil(LIVES_EACH) {
         let mut volume = disk.map(Volume::formatted);
         let data = volume.as_ref().map(|volume| volume.path().join("agent"));
-        let mut scene = Scene::with_agent_in(data.as_deref(), seed(campaign));
+        let mut scene = Scene::with_agent_in(data.as_deref(), seed(campaign), Synced::EveryOther);
         for round in 0..LIVES_EACH.min(deaths) {
             let begun = Instant::now();
             let said = scene.begin(round);

@@ -2,7 +2,7 @@
 //! the run. The agent stays, nothing of what it then holds counts as durable, and within ten seconds after the disk is
 //! well again it goes on without anybody's help. The oracle judges what arrived.
 
-use crate::agent_dies::Scene;
+use crate::agent_dies::{Scene, Synced};
 use firstline_tests::Agent;
 use firstline_tests::database::number;
 use firstline_tests::disk::SmallDisk;
@@ -60,7 +60,8 @@ fn r23_agent_on_a_disk_that_fills_up_waits_and_goes_on_when_there_is_room() {
         return;
     }
     let disk = SmallDisk::mounted(12);
-    let mut scene = Scene::with_agent_in(Some(&disk.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene =
+        Scene::with_agent_in(Some(&disk.path().join("agent")), crate::agent_dies::seed(0), Synced::Always);
     let said = scene.begin(0);
     let agent = &scene.agent;
     agent.log().wait("a record is durable", seconds(15), crate::agent_dies::is_durable);
@@ -89,7 +90,8 @@ fn r23_agent_that_starts_on_a_full_disk_runs_and_moves_to_its_spool_when_there_i
         return;
     }
     let disk = SmallDisk::mounted(12);
-    let mut scene = Scene::with_agent_in(Some(&disk.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene =
+        Scene::with_agent_in(Some(&disk.path().join("agent")), crate::agent_dies::seed(0), Synced::Always);
     // So much inventory each time that memory is full of it soon.
     scene.reports_inventory();
     disk.fill();
@@ -122,7 +124,8 @@ fn r23_agent_that_starts_on_a_read_only_disk_runs_and_moves_to_its_spool_when_it
         return;
     }
     let volume = Volume::formatted(FileSystem::Ext4);
-    let mut scene = Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene =
+        Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0), Synced::Always);
     // A life before, so that there is a spool with something in it.
     let said = scene.begin(0);
     until("records are durable", seconds(20), || (durable(&scene.agent) >= 3).then_some(()));
@@ -149,7 +152,7 @@ fn r23_agent_whose_writes_and_syncs_fail_calls_nothing_durable_until_they_work()
     if !met(&[ORACLE, Need::Root, Need::Program("strace")]) {
         return;
     }
-    let mut scene = Scene::with_agent_in(None, crate::agent_dies::seed(0));
+    let mut scene = Scene::with_agent_in(None, crate::agent_dies::seed(0), Synced::Always);
     let said = scene.begin(0);
     until("records are durable", seconds(20), || (durable(&scene.agent) >= 3).then_some(()));
     for (number, (calls, error)) in
@@ -180,7 +183,8 @@ fn r23_agent_that_loses_power_after_failed_syncs_had_called_nothing_durable_that
         return;
     }
     let mut volume = Volume::formatted(FileSystem::Xfs);
-    let mut scene = Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0));
+    let mut scene =
+        Scene::with_agent_in(Some(&volume.path().join("agent")), crate::agent_dies::seed(0), Synced::Always);
     for round in 0..firstline_tests::effort::effort(2, 20) {
         let said = scene.begin(round);
         until("records are durable", seconds(20), || (durable(&scene.agent) >= 3).then_some(()));

@@ -139,6 +139,13 @@ impl Agent {
         self
     }
 
+    /// With this configuration file.
+    #[must_use]
+    pub fn configured(self, text: &str) -> Self {
+        self.write_config(text);
+        self
+    }
+
     /// Writes the configuration file.
     ///
     /// # Panics
@@ -257,6 +264,9 @@ pub fn probes(only: &[&str]) -> String {
     });
     each.collect()
 }
+
+/// The setting for tests that compare the spool with the store at any moment: no record is sent before it is on disk.
+pub const SYNCED: &str = "[spool]\nsync_every_record = true";
 
 /// Runs `enroll` to its end.
 pub fn enroll(data: &Path, url: &str) -> Output {

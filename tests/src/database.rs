@@ -132,6 +132,25 @@ pub fn delivered_exactly_once(spool: &Path, collector: &Path, device: &str) -> R
     Ok(spooled.len())
 }
 
+/// How many records of a device are stored, when no number is missing in any of its epochs.
+///
+/// # Errors
+/// What is missing.
+pub fn stored_without_a_hole(collector: &Path, device: &str) -> Result<usize, String> {
+    let rows = stored_rows(collector, device);
+    let mut last: BTreeMap<&[u8], u64> = BTreeMap::new();
+    let mut names: Vec<(&[u8], u64)> =
+        rows.iter().map(|((epoch, seq), _)| (epoch.as_slice(), *seq)).collect();
+    names.sort_unstable();
+    for (epoch, seq) in &names {
+        let before = last.insert(epoch, *seq).unwrap_or(0);
+        if *seq != before + 1 {
+            return Err(format!("record {} of an epoch is not stored, {seq} is", before + 1));
+        }
+    }
+    Ok(names.len())
+}
+
 /// Findings and the latest values of a collector, for the report of a failed test.
 pub fn summary(collector: &Path) -> String {
     let query = "SELECT 'finding', component_kind || '/' || component_id, rule || ' ' || phase, body FROM finding

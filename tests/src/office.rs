@@ -73,6 +73,13 @@ impl Office {
         process::succeed(tc);
     }
 
+    /// Pulls the plug of the desk: nothing arrives, and nobody is told.
+    pub fn unplug(&self) {
+        let mut ip = process::command("ip");
+        ip.args(["netns", "exec", &self.name, "ip", "link", "set", "eth0", "down"]);
+        process::succeed(ip);
+    }
+
     /// How many packets the bad wire has lost.
     pub fn lost(&self) -> u64 {
         let mut nft = process::command("ip");

@@ -108,6 +108,8 @@ pub async fn connect_from(source: IpAddr, collector: &str, mut config: ClientCon
         }
     });
     Endpoint::from_static("http://firstline-collector")
+        .http2_keep_alive_interval(Duration::from_secs(70))
+        .keep_alive_while_idle(true)
         .connect_with_connector(service)
         .await
         .with_context(|| format!("cannot connect to {collector}"))

@@ -260,6 +260,8 @@ impl Stranger {
         });
         let channel = Endpoint::from_shared(format!("http://{authority}"))
             .expect("an authority")
+            .http2_keep_alive_interval(std::time::Duration::from_secs(70))
+            .keep_alive_while_idle(true)
             .connect_with_connector(connect)
             .await
             .map_err(|error| Status::new(Code::Unavailable, format!("{error:?}")))?;

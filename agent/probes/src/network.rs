@@ -54,8 +54,8 @@ impl Probe for Network {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "network",
-            interval: Duration::from_secs(30),
-            trigger_interval: None,
+            interval: Duration::from_secs(60),
+            trigger_interval: Some(Duration::from_secs(30)),
             time_limit: Duration::from_secs(15),
             cpu_budget: Duration::from_millis(30),
         }

@@ -19,6 +19,8 @@ use track::{Loss, Track};
 
 const REQUESTS: usize = 4;
 const ECHO_LIMIT: Duration = Duration::from_millis(800);
+/// Of a gateway that answered nothing so far: if it begins to, it is near.
+const SILENT_LIMIT: Duration = Duration::from_millis(250);
 /// The attribute of the gateway, in rules too.
 const GATEWAY: &str = "gateway";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,8 +60,8 @@ impl Probe for Path {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "path",
-            interval: Duration::from_secs(30),
-            trigger_interval: None,
+            interval: Duration::from_secs(60),
+            trigger_interval: Some(Duration::from_secs(30)),
             time_limit: Duration::from_secs(25),
             cpu_budget: Duration::from_millis(10),
         }
@@ -81,8 +83,18 @@ impl Probe for Path {
         }
         let target = name.map(|name| self.resolve(name, context.now));
         let (near, far) = std::thread::scope(|scope| {
-            let near = hop.as_ref().map(|hop| scope.spawn(|| burst(hop.address, hop.scope)));
-            let far = target.as_ref().map(|target| target.clone().and_then(|address| burst(address, 0)));
+            let near = hop.as_ref().map(|hop| {
+                // Most that answer nothing never will: one request is enough to learn otherwise.
+                let silent = self
+                    .gateway
+                    .as_ref()
+                    .is_some_and(|known| known.address == hop.address && known.is_silent());
+                let (requests, limit) = if silent { (1, SILENT_LIMIT) } else { (REQUESTS, ECHO_LIMIT) };
+                scope.spawn(move || burst(hop.address, hop.scope, requests, limit))
+            });
+            let far = target
+                .as_ref()
+                .map(|target| target.clone().and_then(|address| burst(address, 0, REQUESTS, ECHO_LIMIT)));
             let panicked = |_| Err(ProbeError::Malformed("the burst broke down".to_owned()));
             (near.map(|thread| thread.join().unwrap_or_else(panicked)), far)
         });
@@ -203,11 +215,11 @@ fn report(
 }
 
 /// Sends a few echo requests, each after the answer to the one before it.
-fn burst(address: IpAddr, scope: u32) -> Burst {
+fn burst(address: IpAddr, scope: u32, requests: usize, limit: Duration) -> Burst {
     let mut echo = open(address, scope)?;
-    let mut answers = Vec::with_capacity(REQUESTS);
-    for _ in 0..REQUESTS {
-        answers.push(match echo.probe(0, ECHO_LIMIT).map_err(|error| failed(&error))? {
+    let mut answers = Vec::with_capacity(requests);
+    for _ in 0..requests {
+        answers.push(match echo.probe(0, limit).map_err(|error| failed(&error))? {
             Answer::After(time) => Some(time),
             Answer::Silent | Answer::TooLarge => None,
         });

@@ -73,8 +73,8 @@ impl Probe for Vpn {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "vpn",
-            interval: Duration::from_secs(30),
-            trigger_interval: None,
+            interval: Duration::from_secs(60),
+            trigger_interval: Some(Duration::from_secs(30)),
             time_limit: Duration::from_secs(10),
             cpu_budget: Duration::from_millis(3),
         }

@@ -62,8 +62,8 @@ impl Probe for Wifi {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "wifi",
-            interval: Duration::from_secs(30),
-            trigger_interval: None,
+            interval: Duration::from_secs(60),
+            trigger_interval: Some(Duration::from_secs(30)),
             time_limit: Duration::from_secs(10),
             cpu_budget: Duration::from_millis(2),
         }

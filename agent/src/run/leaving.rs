@@ -37,6 +37,7 @@ impl Agent {
                 self.away_until = Some(self.clock.read().awake + LONGEST);
                 // What waits leaves with the goodbye.
                 self.write_waiting();
+                self.write_held();
                 self.deliver();
                 if let Some(stream) = self.stream.take() {
                     self.disconnected();

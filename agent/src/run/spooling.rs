@@ -1,5 +1,9 @@
 //! From what was collected to what is durable: the way into the spool, and what happens while the disk refuses.
 //!
+//! While the collector answers at once, a steady record goes to it first and to disk when it is not acked within a second
+//! (`spool/held.rs`): a sync a minute would be most of what this agent writes. What is urgent, and everything while there is
+//! no stream or a backlog, is durable before it is sent.
+//!
 //! A disk that refuses is asked again every two seconds. What was collected waits in memory until then, within bounds
 //! (`unspooled`), and nothing of it counts as durable. It makes no difference whether the spool could not even be opened when
 //! the agent started: what it holds becomes known, and is delivered, when the disk heals.
@@ -101,14 +105,30 @@ impl Agent {
             self.disk_refused(error, "the spool cannot be opened, records wait in memory");
             return None;
         }
+        let is_due = self.spool.held_due().is_some_and(|due| due <= self.clock.read().awake);
+        if is_due && !self.write_held() {
+            return None;
+        }
         let mut written = None;
         while let Some(Next { payload, urgent, left_out }) = self.unspooled.next() {
             let now = self.now();
             let short = short.take();
+            if left_out == 0 && !urgent && self.may_hold() {
+                let is_short = short.is_some();
+                let awake = self.clock.read().awake;
+                let (epoch, seq, len) = self.spool.hold(short.unwrap_or(payload), now, awake);
+                if is_short {
+                    written = Some((epoch, seq));
+                }
+                report(&mut self.sender, epoch, seq, len, false, tick(&*self.clock));
+                self.unspooled.written();
+                continue;
+            }
             let appended = self.spool.append_after(left_out, short.as_ref().unwrap_or(&payload), now);
             self.report_news();
             match appended {
                 Ok(appended) => {
+                    ledger::durable(&mut self.spool, &appended.held, now);
                     ledger::durable(&mut self.spool, &appended.records, now);
                     for (epoch, through) in appended.trimmed {
                         // What could be repeated may be among it.
@@ -139,6 +159,31 @@ impl Agent {
         }
         self.disk_works();
         written
+    }
+
+    /// Whether the collector answers at once, as far as this agent can tell: nothing waits for an ack but what is held.
+    fn may_hold(&self) -> bool {
+        let (waiting, _) = self.sender.backlog();
+        !self.settings.sync_every_record
+            && self.spool_retry.is_none()
+            && self.sender.is_flowing()
+            && waiting == self.spool.unwritten() as u64
+    }
+
+    /// Makes everything durable that has a number. Whether it is.
+    pub(super) fn write_held(&mut self) -> bool {
+        let now = self.now();
+        match self.spool.write_held(now) {
+            Ok(written) => {
+                self.report_news();
+                ledger::durable(&mut self.spool, &written, now);
+                true
+            }
+            Err(error) => {
+                self.disk_refused(error, "the spool cannot be written, records wait in memory");
+                false
+            }
+        }
     }
 
     /// Says it once, and again only where the status is asked for.

@@ -213,7 +213,10 @@ pub(super) fn write_watermarks(
     watermarks: &[(Epoch, SequenceNumber)],
 ) -> rusqlite::Result<()> {
     for (epoch, through) in watermarks {
-        update_epoch(transaction, *epoch, |_, watermark, _| *watermark = through.0.max(*watermark))?;
+        // What is acked may not be in the file yet (`held`).
+        update_epoch(transaction, *epoch, |next, watermark, _| {
+            *watermark = through.0.min(next.saturating_sub(1)).max(*watermark);
+        })?;
     }
     Ok(())
 }

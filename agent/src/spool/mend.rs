@@ -9,6 +9,7 @@
 use super::carve::{self, Journal};
 use super::database::{self, insert_epoch, insert_record};
 use super::gap::{self, Range};
+use super::held::Held;
 use super::mark::{self, Mark};
 use super::tally::Count;
 use super::{SpoolError, StoredEpoch};
@@ -137,12 +138,14 @@ pub(super) struct Damaged<'a> {
     pub(super) journal: Journal,
     pub(super) counts: &'a [Count],
     pub(super) current: Epoch,
+    /// What has numbers of the current epoch and is not in the file.
+    pub(super) held: &'a Held,
 }
 
 impl Damaged<'_> {
     /// Moves everything that proves itself to a fresh file, and names the rest.
     pub(super) fn mend(self, now: Timestamp) -> Result<Mended, SpoolError> {
-        let Self { path, database, journal, counts, current } = self;
+        let Self { path, database, journal, counts, current, held } = self;
         let known =
             database.as_ref().and_then(|database| lives(database, |_| Ok(())).ok()).unwrap_or_default();
         drop(database);
@@ -159,8 +162,8 @@ impl Damaged<'_> {
         let refused = |source| SpoolError::Sqlite { path: mended.clone(), source };
         let outcome = {
             let mut fresh = database::open(&Folder { path: mended.clone() }).map_err(refused)?;
-            let outcome = fill(&mut fresh, path, &journal, plan(known, counts, current), current, now);
-            let outcome = outcome.map_err(refused)?;
+            let plan = plan(known, counts, current);
+            let outcome = fill(&mut fresh, path, &journal, plan, (current, held), now).map_err(refused)?;
             // Everything into the file itself: the journal would stay behind when it is renamed.
             fresh.pragma_update(None, "wal_checkpoint", "TRUNCATE").map_err(refused)?;
             fresh.close().map_err(|(_, error)| refused(error))?;
@@ -209,7 +212,7 @@ fn fill(
     damaged: &Path,
     journal: &Journal,
     mut lives: Vec<Life>,
-    current: Epoch,
+    (current, held): (Epoch, &Held),
     now: Timestamp,
 ) -> rusqlite::Result<Mended> {
     // When nothing tells which epochs there were, every one that is found counts; else what belongs to none of them is
@@ -243,6 +246,20 @@ fn fill(
         }
         Ok::<_, rusqlite::Error>(())
     })?;
+    if !held.is_empty() {
+        let life = match lives.iter().position(|life| life.epoch == current) {
+            Some(place) => lives.get_mut(place),
+            None => {
+                let row = insert_epoch(&transaction, current, 1, 0, 0)?;
+                lives.push(Life { row, epoch: current, next: 1, watermark: 0, trimmed: 0, lost: Vec::new() });
+                lives.last_mut()
+            }
+        };
+        if let Some(life) = life {
+            held.write(&transaction, life.row, current)?;
+            life.next = life.next.max(held.next());
+        }
+    }
     let found = transaction.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
     let mut missing = Vec::new();
     for life in &lives {

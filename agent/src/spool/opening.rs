@@ -4,6 +4,7 @@
 
 use super::carve::Journal;
 use super::database::{self, is_damage};
+use super::held::Held;
 use super::mend::{self, Trouble};
 use super::tally::Tally;
 use super::{Limits, Spool, SpoolError};
@@ -24,6 +25,7 @@ impl Spool {
             current: fresh,
             current_row: None,
             next: SequenceNumber(1),
+            held: Held::default(),
             bytes: 0,
             watermarks: Vec::new(),
             news: Vec::new(),

@@ -341,3 +341,101 @@ fn a_damaged_spool_is_mended_for_each_epoch_of_a_life() {
     let gaps: Vec<_> = decode_record(&payloads[0]).unwrap().into_iter().map(gap).collect();
     assert_eq!(gaps, [(1, 1, 2), (2, 1, 3)]);
 }
+
+fn awake(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_is_held_has_its_number_can_be_read_and_costs_no_write_until_it_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(b"first", T0).unwrap();
+    let here = Epoch([1; 16]);
+    assert_eq!(spool.hold(b"second".to_vec(), T0, awake(10)), (here, SequenceNumber(2), 6));
+    assert_eq!(spool.hold(b"third".to_vec(), T0, awake(10)), (here, SequenceNumber(3), 5));
+    assert_eq!((seqs(&spool), spool.unwritten()), (vec![(1, vec![1])], 2));
+    let read = spool.read(here, SequenceNumber(1), 4, T0).unwrap();
+    assert_eq!(read, [b"first".to_vec(), b"second".to_vec(), b"third".to_vec(), Vec::new()]);
+    let due = spool.held_due().unwrap();
+    assert!(due > awake(10) && due < awake(11), "what is not acked is on disk within a second: {due:?}");
+    let written = spool.write_held(T0).unwrap();
+    assert_eq!(written, [(here, SequenceNumber(2), 6), (here, SequenceNumber(3), 5)]);
+    assert_eq!((spool.unwritten(), spool.held_due()), (0, None));
+    drop(spool);
+    let mut spool = open(folder.path(), 2, ROOMY);
+    assert_eq!(seqs(&spool), [(1, vec![1, 2, 3])]);
+    assert_eq!(spool.read(here, SequenceNumber(2), 2, T0).unwrap(), [b"second".to_vec(), b"third".to_vec()]);
+}
+
+#[test]
+fn what_is_held_and_acked_waits_for_company_and_is_kept_as_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    let here = Epoch([1; 16]);
+    for second in 0..4 {
+        spool.hold(vec![second as u8; 3], T0, awake(second));
+    }
+    let through = SequenceNumber(3);
+    assert_eq!(spool.acked_from_memory(here, through).len(), 3);
+    spool.set_watermark(here, through);
+    assert_eq!(spool.acked_from_memory(here, through), [], "told once");
+    assert_eq!(spool.unwritten(), 1);
+    spool.set_watermark(here, SequenceNumber(4));
+    assert!(spool.held_due().unwrap() > awake(3600), "nothing of it is urgent");
+    // A pass of housekeeping does not count what is not in the file.
+    spool.flush(T0.plus(MINUTE), MINUTE).unwrap();
+    assert_eq!(spool.write_held(T0).unwrap(), [], "all of it was acked");
+    drop(spool);
+    let spool = open(folder.path(), 2, ROOMY);
+    assert_eq!(spool.stored().unwrap()[0].watermark, SequenceNumber(4));
+    assert_eq!(seqs(&spool), [(1, vec![1, 2, 3, 4])], "a restored collector may ask for it");
+}
+
+#[test]
+fn a_record_that_is_synced_takes_what_is_held_before_it_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    let here = Epoch([1; 16]);
+    spool.hold(b"steady".to_vec(), T0, awake(1));
+    let appended = spool.append(b"urgent", T0).unwrap();
+    assert_eq!(appended.held, [(here, SequenceNumber(1), 6)]);
+    assert_eq!(appended.records, [(here, SequenceNumber(2), 6)]);
+    spool.hold(b"later".to_vec(), T0, awake(2));
+    // A crash now.
+    drop(spool);
+    let mut spool = open(folder.path(), 2, ROOMY);
+    assert_eq!(seqs(&spool), [(1, vec![1, 2])]);
+    assert_eq!(spool.read(here, SequenceNumber(1), 1, T0).unwrap(), [b"steady".to_vec()]);
+}
+
+#[test]
+fn many_held_records_go_to_disk_although_all_of_them_are_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    let here = Epoch([1; 16]);
+    for _ in 0..200 {
+        let (_, seq, _) = spool.hold(vec![7; 1000], T0, awake(5));
+        spool.set_watermark(here, seq);
+    }
+    assert_eq!(spool.held_due(), Some(awake(5)));
+    spool.write_held(T0).unwrap();
+    assert_eq!((seqs(&spool)[0].1.len(), spool.held_due()), (200, None));
+}
+
+#[test]
+fn a_spool_that_is_mended_keeps_what_is_held_and_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    let here = Epoch([1; 16]);
+    for n in 1..=3_u8 {
+        spool.append(&[n; 900], T0).unwrap();
+    }
+    spool.hold(b"held".to_vec(), T0, awake(1));
+    spool.mend_now(T0, &"for this test").unwrap();
+    assert_eq!(spool.unwritten(), 0);
+    assert_eq!(spool.read(here, SequenceNumber(4), 1, T0).unwrap(), [b"held".to_vec()]);
+    let appended = spool.append(b"next", T0).unwrap();
+    assert_eq!(appended.records, [(here, SequenceNumber(5), 4)]);
+    assert_eq!(seqs(&spool), [(1, vec![1, 2, 3, 4, 5])]);
+}

@@ -26,12 +26,15 @@ struct State {
     had_request: bool,
     /// A request came or a part of an answer was taken.
     moved: Instant,
+    /// Bytes came, whatever they were.
+    heard: Instant,
 }
 
 impl Activity {
     /// A connection begins now.
     pub(crate) fn new(kind: Kind) -> Arc<Self> {
-        let state = State { open: 0, had_request: false, moved: Instant::now() };
+        let now = Instant::now();
+        let state = State { open: 0, had_request: false, moved: now, heard: now };
         Arc::new(Self { kind, state: Mutex::new(state), idle: Notify::new() })
     }
 
@@ -44,22 +47,29 @@ impl Activity {
         Open(Arc::clone(self))
     }
 
+    /// Bytes came.
+    pub(crate) fn heard(&self) {
+        self.lock().heard = Instant::now();
+    }
+
     /// Ends when the connection should be cut.
     pub(crate) async fn is_over(&self) -> &'static str {
         loop {
             let (limit, why) = match &*self.lock() {
-                state if !state.had_request => (Some(state.moved + limits::REQUEST_HEAD), "no request came"),
-                state if state.open == 0 => (Some(state.moved + self.may_idle()), "it stood idle"),
+                state if !state.had_request => (state.moved + limits::REQUEST_HEAD, "no request came"),
+                state if state.open == 0 => (state.moved + self.may_idle(), "it stood idle"),
                 state => match self.kind {
-                    // An agent's stream is silent for as long as there is nothing to say; pings tell whether it lives.
-                    Kind::Agents => (None, ""),
-                    Kind::Web => (Some(state.moved + limits::WEB_STALLED), "nobody reads the answer"),
+                    // An agent gives a sign of life two or three times a minute by itself, so nothing is asked of it.
+                    Kind::Agents => (state.heard + limits::AGENT_SILENT, "it gave no sign of life"),
+                    Kind::Web => (state.moved + limits::WEB_STALLED, "nobody reads the answer"),
                 },
             };
-            match limit.map(|limit| limit.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return why,
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => self.idle.notified().await,
+            if limit <= Instant::now() {
+                return why;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(limit) => {}
+                () = self.idle.notified() => {}
             }
         }
     }

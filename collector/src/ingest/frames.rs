@@ -4,9 +4,11 @@
 //! PING and SETTINGS as fast as they come, though, and a peer that sends nothing else keeps a processor busy. So frames
 //! that cost work and bring nothing have a price here, and a connection that spends faster than its budget refills is over.
 
+use super::activity::Activity;
 use crate::limits;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -123,12 +125,13 @@ impl Place {
 pub(crate) struct Watched<T> {
     inner: T,
     meter: Meter,
+    activity: Arc<Activity>,
 }
 
 impl<T> Watched<T> {
     /// Watches from the first byte on.
-    pub(crate) fn new(inner: T, is_agent: bool) -> Self {
-        Self { inner, meter: Meter::new(is_agent, Instant::now()) }
+    pub(crate) fn new(inner: T, is_agent: bool, activity: Arc<Activity>) -> Self {
+        Self { inner, meter: Meter::new(is_agent, Instant::now()), activity }
     }
 }
 
@@ -141,7 +144,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let fresh = buf.filled().get(before..).unwrap_or_default();
-        if !fresh.is_empty() && !self.meter.passes(fresh, Instant::now()) {
+        if fresh.is_empty() {
+            return polled;
+        }
+        self.activity.heard();
+        if !self.meter.passes(fresh, Instant::now()) {
             return Poll::Ready(Err(io::Error::other("a flood of HTTP/2 control frames")));
         }
         polled

@@ -158,6 +158,13 @@ impl Refusing {
     }
 }
 
+/// The network is asked whether the other side is there while nobody says anything.
+fn is_probed(tcp: &TcpStream) -> std::io::Result<()> {
+    let socket = socket2::SockRef::from(tcp);
+    let often = socket2::TcpKeepalive::new().with_time(limits::PROBED).with_interval(limits::PROBED_AGAIN);
+    socket.set_tcp_keepalive(&often.with_retries(2))
+}
+
 /// The handshake, when there is a turn for it.
 async fn handshake_in_turn(
     kind: Kind,
@@ -167,6 +174,7 @@ async fn handshake_in_turn(
     address: SocketAddr,
 ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
     tcp.set_nodelay(true).context("the connection is gone")?;
+    is_probed(&tcp).context("the connection is gone")?;
     // Work begins with the first bytes: who says nothing takes nobody's turn.
     let begun = tokio::time::Instant::now();
     tokio::time::timeout(limits::HANDSHAKE, tcp.readable())
@@ -228,7 +236,8 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(limits::KEEPALIVE)
+        // Agents give signs of life by themselves (`limits::AGENT_SILENT`).
+        .keep_alive_interval((!is_agent).then_some(limits::KEEPALIVE))
         .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
         .initial_stream_window_size(128 << 10)
         .initial_connection_window_size(256 << 10)
@@ -262,7 +271,7 @@ where
             }
         }
     });
-    let io = TokioIo::new(Watched::new(io, is_agent));
+    let io = TokioIo::new(Watched::new(io, is_agent, Arc::clone(&activity)));
     let connection = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(connection);
     let (patience, why) = tokio::select! {

@@ -62,7 +62,7 @@ pub struct InvalidConfig {
     pub field: &'static str,
 }
 
-/// A record that became durable in the spool.
+/// A record that became durable in the spool, or will within a second if it is not acked before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spooled {
     /// Which epoch; one that was not reported before becomes the newest.
@@ -392,6 +392,11 @@ impl Sender {
         self.queues.iter().fold((0, 0), |(records, bytes), queue| {
             (records + queue.unacked(), bytes + queue.unacked_bytes())
         })
+    }
+
+    /// Whether what becomes known now can leave at once: there is a stream, and credit for more than what is in flight.
+    pub fn is_flowing(&self) -> bool {
+        matches!(self.state, State::Connected { .. }) && u64::from(self.credit) > self.in_flight()
     }
 
     fn queue(&mut self, epoch: Epoch) -> Option<&mut Queue> {
