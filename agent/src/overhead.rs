@@ -50,19 +50,17 @@ impl Account {
     /// For the answer of the local socket.
     pub(crate) fn told(&self) -> Value {
         let budget = self.budget();
-        let probes: serde_json::Map<String, Value> = budget
-            .probes()
-            .map(|(name, spent)| {
-                let value = json!({
-                    "runs": spent.runs,
-                    "cpu_ms": millis(spent.total),
-                    "longest_ms": millis(spent.longest),
-                    "over_budget": spent.over,
-                    "failed": spent.failed,
-                });
-                (name.to_owned(), value)
-            })
-            .collect();
+        let mut probes = serde_json::Map::new();
+        for (name, spent) in budget.probes() {
+            let value = json!({
+                "runs": spent.runs,
+                "cpu_ms": millis(spent.total),
+                "longest_ms": millis(spent.longest),
+                "over_budget": spent.over,
+                "failed": spent.failed,
+            });
+            probes.insert(name.to_owned(), value);
+        }
         json!({
             "cpu_s": used().as_secs_f64(),
             "cpu_s_per_hour": budget.hourly(),

@@ -10,7 +10,7 @@
 use crate::collect::RunOf;
 use firstline_agent_core::coalesce::Coalescer;
 use firstline_agent_platform::private_file::{self, PrivateFileError};
-use firstline_model::{Component, Epoch, Observation, SequenceNumber, Timestamp, Told};
+use firstline_model::{Component, Epoch, Observation, SequenceNumber, Timestamp, Told, order};
 use firstline_proto::convert::{decode_record_with, encode_record_with};
 use firstline_proto::limits::RECORD_BYTES;
 use ring::digest::{SHA256, digest};
@@ -159,7 +159,7 @@ impl Recorder {
                 }
             });
         }
-        seen.sort_by_key(|observation| observation.observed_at);
+        order::sort_by_key(&mut seen, |observation| observation.observed_at);
         seen
     }
 
@@ -175,7 +175,7 @@ impl Recorder {
                 is_ours.then_some((Timestamp::from_millis(began), path))
             })
             .collect();
-        files.sort();
+        order::sort_by(&mut files, Ord::cmp);
         files
     }
 

@@ -23,7 +23,7 @@ mod wording;
 
 pub use drive::Verdict;
 
-use firstline_model::{Component, Observation};
+use firstline_model::{Component, Observation, order};
 use std::fmt;
 use view::View;
 
@@ -159,7 +159,7 @@ pub fn assess(reading: &Reading<'_>) -> Vec<Line> {
         .map(|domain| (*domain, worst_where(&lines, |line| line.domain == *domain)))
         .collect();
     let rank = |domain: Domain| worst_of.iter().find(|(known, _)| *known == domain).map(|(_, level)| *level);
-    lines.sort_by(|a, b| {
+    order::sort_by(&mut lines, |a, b| {
         // The group of the unseen is the last one, whatever its domains.
         let unseen = |line: &Line| line.level == Level::Unknown;
         unseen(a)

@@ -2,7 +2,7 @@
 //! counter of such a rule that moved, and every event.
 
 use crate::policy::Trigger;
-use firstline_model::{Attributes, Body, Component, Observation, semconv};
+use firstline_model::{Attributes, Body, Component, Observation, order, semconv};
 use std::collections::BTreeMap;
 
 /// The levels in force and on which side of them each series was last seen.
@@ -28,7 +28,7 @@ impl Triggers {
     pub fn set_levels(&mut self, levels: Vec<Trigger>) {
         self.levels = levels;
         // Every observation of every look asks for the levels of its metric.
-        self.levels.sort_by(|one, other| one.metric.cmp(&other.metric));
+        order::sort_by(&mut self.levels, |one, other| one.metric.cmp(&other.metric));
         self.seen.clear();
     }
 

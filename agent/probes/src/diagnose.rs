@@ -10,7 +10,7 @@ mod processes;
 mod system;
 
 use crate::Context;
-use firstline_model::{DiagnosticOutcome, DiagnosticReport, DiagnosticRequest, Value};
+use firstline_model::{DiagnosticOutcome, DiagnosticReport, DiagnosticRequest, Value, order};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,7 +159,7 @@ fn bounded(value: Value, left: &mut usize) -> Option<Value> {
                 *left = left.checked_sub(name.len())?;
                 Some((name, bounded(item, left)?))
             };
-            Value::Map(entries.into_iter().map_while(fits).collect())
+            Value::Map(order::map(entries.into_iter().map_while(fits)))
         }
     })
 }

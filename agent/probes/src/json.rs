@@ -61,13 +61,17 @@ pub fn value(from: &Value) -> Json {
         Value::Text(text) => Json::String(text.clone()),
         Value::List(items) => Json::Array(items.iter().map(value).collect()),
         Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(name, item)| (name.to_string(), value(item))).collect())
+            let mut object = Map::new();
+            object.extend(entries.iter().map(|(name, item)| (name.to_string(), value(item))));
+            Json::Object(object)
         }
     }
 }
 
 fn attributes(from: &Attributes) -> Json {
-    Json::Object(from.iter().map(|(name, value)| (name.to_owned(), Json::String(value.to_owned()))).collect())
+    let mut object = Map::new();
+    object.extend(from.iter().map(|(name, value)| (name.to_owned(), Json::String(value.to_owned()))));
+    Json::Object(object)
 }
 
 /// Whole numbers are written without a fraction, because a reader sees `3` as a count and `3.0` as a measurement.

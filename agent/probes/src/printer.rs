@@ -22,7 +22,7 @@ pub use snmp::reads_datagrams;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Sink};
 use device::Contact;
-use firstline_model::{Component, ComponentKind};
+use firstline_model::{Component, ComponentKind, order};
 use queue::{Jobs, Queue};
 use source::Source;
 use std::collections::BTreeMap;
@@ -153,7 +153,7 @@ fn examine(
         }
     });
     let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by(|one, other| one.queue.name.cmp(&other.queue.name));
+    order::sort_by(&mut done, |one, other| one.queue.name.cmp(&other.queue.name));
     Ok(done)
 }
 

@@ -4,7 +4,7 @@
 //! the average since the last one. Only names are read: command lines hold file names and sometimes passwords.
 
 use crate::{Context, Descriptor, Probe, ProbeError, Root, Sink};
-use firstline_model::{Attributes, Component, ComponentKind, Timestamp, UnavailableReason, semconv};
+use firstline_model::{Attributes, Component, ComponentKind, Timestamp, UnavailableReason, order, semconv};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -97,12 +97,10 @@ impl Probe for Process {
 fn look(root: &Root, at: Timestamp) -> Result<Look, ProbeError> {
     let names = root.list("/proc")?;
     let pids = names.iter().filter_map(|name| name.parse::<u32>().ok()).take(MAX_PROCESSES);
-    let processes = pids
-        .filter_map(|pid| {
-            let (started, used) = stat(&root.read_text(&format!("/proc/{pid}/stat")).ok()?)?;
-            Some((Identity { pid, started }, used))
-        })
-        .collect();
+    let processes = order::map(pids.filter_map(|pid| {
+        let (started, used) = stat(&root.read_text(&format!("/proc/{pid}/stat")).ok()?)?;
+        Some((Identity { pid, started }, used))
+    }));
     Ok(Look { at, processes })
 }
 
@@ -135,14 +133,14 @@ fn busy(before: &Look, now: &Look, shortest: Duration) -> BTreeMap<String, f64> 
 
 /// Reports the busiest programs and those of the last report; returns those that are still busy.
 fn report(busy: &BTreeMap<String, f64>, last: &BTreeSet<String>, sink: &mut Sink) -> BTreeSet<String> {
-    let mut order: Vec<(&String, f64)> = busy
+    let mut busiest: Vec<(&String, f64)> = busy
         .iter()
         .map(|(name, share)| (name, *share))
         .filter(|(_, share)| *share >= WORTH_REPORTING)
         .collect();
-    order.sort_by(|one, other| other.1.total_cmp(&one.1));
-    order.truncate(MAX_REPORTED);
-    let named: BTreeSet<String> = order.iter().map(|(name, _)| (*name).clone()).collect();
+    order::sort_by(&mut busiest, |one, other| other.1.total_cmp(&one.1));
+    busiest.truncate(MAX_REPORTED);
+    let named: BTreeSet<String> = order::set(busiest.iter().map(|(name, _)| (*name).clone()));
     for name in named.union(last) {
         if let Ok(component) = Component::new(ComponentKind::Process, name.as_str()) {
             let share = busy.get(name).copied().unwrap_or(0.0);

@@ -1,6 +1,7 @@
 //! The report of `check` as text for a person and as JSON with the same content.
 
 use firstline_agent_core::health::{Domain, Level, Line, worst};
+use firstline_model::order;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -50,10 +51,10 @@ fn unseen(text: &mut String, lines: &[Line]) {
     }
     text.push_str("\nWhat could not be seen, and why\n");
     let mut remedies: Vec<&str> = unseen.iter().map(|line| line.advice.as_str()).collect();
-    remedies.sort_unstable();
+    order::sort_by_key(&mut remedies, |remedy| *remedy);
     remedies.dedup();
     // What can be helped comes first.
-    remedies.sort_by_key(|remedy| remedy.is_empty());
+    order::sort_by_key(&mut remedies, |remedy| remedy.is_empty());
     for remedy in remedies {
         for line in unseen.iter().filter(|line| line.advice == remedy) {
             let _ = writeln!(text, "  {}", line.text);

@@ -8,10 +8,10 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use firstline_model::{Epoch, SequenceNumber};
+use firstline_model::{Epoch, SequenceNumber, order};
 
 pub use event::{DisconnectReason, Event, SpoolFault, Transmit, WakeReason};
 use queue::{BatchLimits, Queue};
@@ -171,20 +171,21 @@ impl Sender {
             queue.offer = None;
         }
         self.forget_finished();
-        let mut order: Vec<usize> = (0..self.queues.len()).collect();
+        let mut places: Vec<usize> = (0..self.queues.len()).collect();
         let newest = self.queues.len().saturating_sub(1);
-        order.sort_by_key(|&at| (at != newest, self.queues.get(at).is_none_or(|q| q.unacked() == 0), at));
-        order.truncate(MAX_EPOCHS);
+        order::sort_by_key(&mut places, |&at| {
+            (at != newest, self.queues.get(at).is_none_or(|q| q.unacked() == 0), at)
+        });
+        places.truncate(MAX_EPOCHS);
         let epochs =
-            order.into_iter().filter_map(|at| self.queues.get_mut(at).map(Queue::make_offer)).collect();
+            places.into_iter().filter_map(|at| self.queues.get_mut(at).map(Queue::make_offer)).collect();
         Hello { epochs }
     }
 
     /// The collector answered the hello. Each epoch continues after its mark.
     pub fn handle_connected(&mut self, welcome: &Welcome, now: Tick) {
         let State::Connecting { .. } = self.state else { return };
-        let marks: BTreeMap<Epoch, u64> =
-            welcome.marks.iter().map(|mark| (mark.epoch, mark.through.0)).collect();
+        let marks = order::map(welcome.marks.iter().map(|mark| (mark.epoch, mark.through.0)));
         self.state = State::Connected { progress: now };
         self.backoff.handle_connected(now);
         self.credit = welcome.credit;

@@ -24,7 +24,11 @@ impl Value {
 
     /// A map from pairs.
     pub fn map<N: Into<Cow<'static, str>>>(pairs: impl IntoIterator<Item = (N, Value)>) -> Self {
-        Self::Map(pairs.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        let mut map = BTreeMap::new();
+        for (name, value) in pairs {
+            map.insert(name.into(), value);
+        }
+        Self::Map(map)
     }
 
     /// A list of texts.

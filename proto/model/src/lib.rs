@@ -12,6 +12,7 @@ mod diagnostic;
 mod document;
 mod id;
 mod observation;
+pub mod order;
 mod presence;
 mod repeat;
 pub mod resolution;

@@ -6,7 +6,7 @@
 use super::DecodeError;
 use super::value::{self, check_size, cut};
 use crate::{limits, v1};
-use firstline_model::{Component, Timestamp, Value};
+use firstline_model::{Component, Timestamp, Value, order};
 use prost::Message;
 use ring::digest::{SHA256, digest};
 use std::borrow::Cow;
@@ -59,7 +59,7 @@ impl InventoryChange {
             observed_at,
             base: inventory_digest(before),
             removed: removed.collect(),
-            changed: Value::Map(changed.map(|(key, value)| (key.clone(), value.clone())).collect()),
+            changed: Value::Map(order::map(changed.map(|(key, value)| (key.clone(), value.clone())))),
             digest: inventory_digest(after),
         })
     }

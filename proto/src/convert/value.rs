@@ -4,6 +4,7 @@ use super::DecodeError;
 use crate::{limits, v1};
 use firstline_model::Value;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 pub(super) fn to_wire(value: &Value) -> v1::Value {
     let kind = match value {
@@ -60,12 +61,13 @@ fn read(value: v1::Value, depth_left: usize, budget: &mut usize) -> Result<Value
         }
         v1::value::Kind::Map(map) => {
             let depth_left = depth_left.checked_sub(1).ok_or(too_deep)?;
-            let read_field = |field: v1::ValueField| {
+            let mut fields = BTreeMap::new();
+            for field in map.fields {
                 check_size("bytes in a name", field.name.len(), limits::TEXT_BYTES)?;
                 let value = field.value.ok_or(DecodeError::Missing { what: "field value" })?;
-                Ok::<_, DecodeError>((Cow::Owned(field.name), read(value, depth_left, budget)?))
-            };
-            Value::Map(map.fields.into_iter().map(read_field).collect::<Result<_, _>>()?)
+                fields.insert(Cow::Owned(field.name), read(value, depth_left, budget)?);
+            }
+            Value::Map(fields)
         }
     })
 }

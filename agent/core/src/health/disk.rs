@@ -5,7 +5,7 @@ use super::view::{Sample, View, line};
 use super::wording::{id, percent, shown};
 use super::{Domain, Level, Line};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Component, ComponentKind};
+use firstline_model::{Component, ComponentKind, order};
 use std::collections::BTreeSet;
 
 const DOMAIN: Domain = Domain::Disk;
@@ -23,7 +23,8 @@ fn drives<'a>(view: &View<'a>) -> BTreeSet<&'a Component> {
     let metrics = [semconv::HW_STATUS, semconv::PHYSICAL_DISK_SIZE, semconv::DISK_IO_ERRORS];
     let of_samples = metrics.iter().flat_map(|metric| view.samples(metric)).map(|sample| sample.component);
     let of_failures = view.unavailable(semconv::HW_STATUS).map(|(component, _, _)| component);
-    of_samples.chain(of_failures).filter(|component| component.kind == ComponentKind::PhysicalDisk).collect()
+    let all = of_samples.chain(of_failures);
+    order::set(all.filter(|component| component.kind == ComponentKind::PhysicalDisk))
 }
 
 fn verdict(view: &View<'_>, component: &Component) -> Option<Line> {

@@ -8,6 +8,7 @@
 use super::view::View;
 use super::wording::{celsius, count, counted, id, percent, shown};
 use firstline_model::Component;
+use firstline_model::order;
 use firstline_model::semconv::{self, attribute};
 
 /// What to do with a drive.
@@ -61,7 +62,7 @@ pub(super) fn judge(view: &View<'_>, drive: &Component) -> Judgement {
     nvme(view, drive, &mut reasons);
     kernel(view, drive, &mut reasons);
     // A stable order: reasons of one gravity stay as they were found.
-    reasons.0.sort_by_key(|reason| std::cmp::Reverse(reason.0));
+    order::sort_by_key(&mut reasons.0, |reason| std::cmp::Reverse(reason.0));
     let without = if own { Verdict::Healthy } else { Verdict::CannotTell };
     let first = reasons.0.first();
     Judgement {

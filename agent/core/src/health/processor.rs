@@ -5,7 +5,7 @@ use super::view::View;
 use super::wording::{celsius, id, percent, shown};
 use super::{Domain, Level, Line};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Component, ComponentKind};
+use firstline_model::{Component, ComponentKind, order};
 
 const DOMAIN: Domain = Domain::Processor;
 
@@ -19,7 +19,7 @@ pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
 
 fn load(view: &View<'_>) -> Option<Line> {
     let mut busiest = view.samples(semconv::PROCESS_CPU_UTILIZATION);
-    busiest.sort_by(|one, other| other.value.total_cmp(&one.value));
+    order::sort_by(&mut busiest, |one, other| other.value.total_cmp(&one.value));
     let busiest = busiest.first().map(|program| {
         format!(" Busiest is {}, which keeps {:.1} processors busy.", id(program.component), program.value)
     });

@@ -9,7 +9,7 @@ mod walk;
 
 use crate::diagnose::{Examined, facts};
 use crate::{Context, filesystem};
-use firstline_model::{DiagnosticOutcome, Value};
+use firstline_model::{DiagnosticOutcome, Value, order};
 use history::Look;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,7 +109,9 @@ fn report(
         .collect();
     all.extend(direct_files(walk));
     let mut shown: Vec<&Entry> = all.iter().filter(|entry| !dominated(entry, &all)).collect();
-    shown.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.path.cmp(&other.path)));
+    order::sort_by(&mut shown, |one, other| {
+        other.bytes.cmp(&one.bytes).then_with(|| one.path.cmp(&other.path))
+    });
     shown.truncate(SHOWN);
     let base = space.map_or(walk.total as f64, |space| space.size);
     let threshold = GROWTH_BYTES.min(base * GROWTH_SHARE);

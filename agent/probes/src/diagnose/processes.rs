@@ -4,7 +4,7 @@
 use crate::diagnose::{Examined, count, facts};
 use crate::process::{TICKS_PER_SECOND, Used, stat};
 use crate::{Context, Root};
-use firstline_model::{DiagnosticOutcome, Value};
+use firstline_model::{DiagnosticOutcome, Value, order};
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -87,10 +87,12 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
 
 fn report(mut processes: Vec<Process>, memory: Option<u64>) -> Examined {
     let total = processes.len();
-    processes.sort_by_key(|process| std::cmp::Reverse(process.rss_bytes));
+    order::sort_by_key(&mut processes, |process| std::cmp::Reverse(process.rss_bytes));
     let by_memory: Vec<Process> =
         processes.iter().filter(|process| process.rss_bytes.is_some()).take(SHOWN).cloned().collect();
-    processes.sort_by(|one, other| other.cpu.unwrap_or(-1.0).total_cmp(&one.cpu.unwrap_or(-1.0)));
+    order::sort_by(&mut processes, |one, other| {
+        other.cpu.unwrap_or(-1.0).total_cmp(&one.cpu.unwrap_or(-1.0))
+    });
     let by_cpu: Vec<Process> =
         processes.into_iter().filter(|process| process.cpu.is_some()).take(SHOWN).collect();
     let share = |process: &Process| Some(process.rss_bytes? as f64 / memory? as f64);

@@ -7,7 +7,7 @@ use crate::os::services::{self, Unit};
 use crate::physical_disk::PhysicalDisk;
 use crate::{Context, Probe, ProbeError, Sink};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Body, ComponentKind, DiagnosticOutcome, Observation, Value};
+use firstline_model::{Body, ComponentKind, DiagnosticOutcome, Observation, Value, order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -224,7 +224,7 @@ impl Log {
         } else {
             (DiagnosticOutcome::Problem, sentences.join(" "))
         };
-        let devices: BTreeSet<String> = self.devices.union(&self.stopped_devices).cloned().collect();
+        let devices = order::set(self.devices.union(&self.stopped_devices).cloned());
         let facts = facts([
             ("io_errors", Some(Value::from(self.io_errors as f64))),
             ("filesystems_stopped", Some(Value::from(self.stopped as f64))),

@@ -1,6 +1,7 @@
 //! Texts about file systems: `/proc/self/mountinfo` (proc_pid_mountinfo(5)), `/etc/fstab` (fstab(5)), and the sizes
 //! that statvfs(3) gives.
 
+use firstline_model::order;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -90,18 +91,15 @@ fn mount(line: &[u8]) -> Option<Mount> {
 /// Mount points of `/etc/fstab` with whether they are meant to be writable. Swap and what is not mounted by itself
 /// (`noauto`) is left out.
 pub fn fstab(text: &str) -> BTreeMap<Vec<u8>, bool> {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let (_source, mount_point) = (fields.next()?, fields.next()?);
-            let (kind, options) = (fields.next()?, fields.next().unwrap_or("defaults"));
-            let listed =
-                mount_point.starts_with('/') && kind != "swap" && !options.split(',').any(|o| o == "noauto");
-            listed
-                .then(|| (unescape(mount_point.as_bytes()), !options.split(',').any(|option| option == "ro")))
-        })
-        .collect()
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (_source, mount_point) = (fields.next()?, fields.next()?);
+        let (kind, options) = (fields.next()?, fields.next().unwrap_or("defaults"));
+        let listed =
+            mount_point.starts_with('/') && kind != "swap" && !options.split(',').any(|o| o == "noauto");
+        listed.then(|| (unescape(mount_point.as_bytes()), !options.split(',').any(|option| option == "ro")))
+    });
+    order::map(lines)
 }
 
 /// The name of the device `major:minor` in `/proc/partitions`.

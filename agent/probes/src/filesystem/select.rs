@@ -1,6 +1,7 @@
 //! Which mounts are file systems that a person stores things on.
 
 use super::parse::Mount;
+use firstline_model::order;
 use std::collections::BTreeMap;
 
 /// Types that hold data on a local drive. Network, pseudo and image types (`squashfs`, `iso9660`, `erofs`) are absent
@@ -43,7 +44,7 @@ pub fn local(mounts: Vec<Mount>) -> Vec<Mount> {
         }
     }
     let mut chosen: Vec<Mount> = by_device.into_values().collect();
-    chosen.sort_by(|one, other| one.mount_point.cmp(&other.mount_point));
+    order::sort_by(&mut chosen, |one, other| one.mount_point.cmp(&other.mount_point));
     chosen
 }
 

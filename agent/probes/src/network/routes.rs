@@ -1,6 +1,7 @@
 //! Routing tables as the kernel prints them: which interface carries the default route, and which networks are
 //! directly connected. Pure parsers, because a captured `/proc/net` must be readable on every system.
 
+use firstline_model::order;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// More routes than this are not kept; a workstation with full tables is still described by its default routes.
@@ -95,7 +96,7 @@ pub(crate) fn defaults(routes: &[Route]) -> Vec<&Route> {
     let mut found: Vec<&Route> =
         routes.iter().filter(|route| route.is_default() && route.interface != "lo").collect();
     // IPv4 before IPv6 at equal metric: the families' metrics are not comparable, and people quote the IPv4 one.
-    found.sort_by_key(|route| (route.network.is_ipv6(), route.metric));
+    order::sort_by_key(&mut found, |route| (route.network.is_ipv6(), route.metric));
     let mut seen = Vec::new();
     found.retain(|route| {
         let key = (&route.interface, route.gateway);

@@ -8,7 +8,7 @@ use crate::kernel_log::KernelLog;
 use crate::kernel_log::classify::{Message, classify};
 use crate::{Context, Due, ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, Value};
+use firstline_model::{Attributes, Component, ComponentKind, Value, order};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ impl Source {
         self.followed.extend(failed.into_iter().take(room));
         let watched = context.policy.watched_services.iter().map(|name| format!("{name}.service"));
         let watched = watched.filter(|name| services::is_unit_name(name)).take(MAX_UNITS);
-        let wanted: BTreeSet<String> = self.followed.iter().cloned().chain(watched).collect();
+        let wanted = order::set(self.followed.iter().cloned().chain(watched));
         let wanted: Vec<String> = wanted.into_iter().collect();
         let mut reported = BTreeSet::new();
         for unit in systemd.units(&wanted)? {

@@ -1,16 +1,15 @@
 //! Small texts about a Linux system: os-release(5), proc_uptime(5), the tables of the firmware.
 
+use firstline_model::order;
 use std::collections::BTreeMap;
 
 /// The assignments of an os-release file, without quotes.
 pub fn os_release(text: &str) -> BTreeMap<&str, String> {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .filter_map(|line| {
-            let (name, value) = line.trim().split_once('=')?;
-            Some((name, unquoted(value)))
-        })
-        .collect()
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| {
+        let (name, value) = line.trim().split_once('=')?;
+        Some((name, unquoted(value)))
+    });
+    order::map(lines)
 }
 
 /// A value as a shell would read it: quotes taken off, backslashes undone.

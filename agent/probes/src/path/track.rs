@@ -1,5 +1,6 @@
 //! The answers of one target over the last minutes. Pure: what a share of loss is and when there is none.
 
+use firstline_model::order;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -83,7 +84,7 @@ fn settled(burst: &[Option<Duration>]) -> &[Option<Duration>] {
 /// The median of a burst.
 pub(super) fn round_trip(burst: &[Option<Duration>]) -> Option<Duration> {
     let mut answers: Vec<Duration> = settled(burst).iter().copied().flatten().collect();
-    answers.sort_unstable();
+    order::sort_by(&mut answers, Ord::cmp);
     answers.get(answers.len() / 2).copied().or_else(|| burst.first().copied().flatten())
 }
 

@@ -1,5 +1,6 @@
 //! A power supply as `/sys/class/power_supply/*/uevent` describes it (the kernel's `sysfs-class-power`). Pure.
 
+use firstline_model::order;
 use std::collections::BTreeMap;
 
 /// What sort of supply it is.
@@ -27,12 +28,12 @@ impl Supply {
             let value = value.trim();
             (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
         });
-        Self { values: values.collect() }
+        Self { values: order::map(values) }
     }
 
     /// A supply that another system describes, by the names that the kernel would use.
     pub fn with(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self { values: values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
+        Self { values: order::map(values.into_iter().map(|(name, value)| (name.to_owned(), value))) }
     }
 
     /// A text of it; one that only fills the place is none.

@@ -8,7 +8,7 @@ use crate::printer::reasons::{Reason, ReasonSeverity};
 use crate::printer::snmp::{Known, Said};
 use crate::printer::supplies::Supply;
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
+use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value, order};
 use std::collections::BTreeSet;
 
 /// The reasons of one queue: keyword, severity, and whether the device itself reports it.
@@ -59,10 +59,9 @@ fn over_snmp(examined: &Examined) -> Option<&Said> {
 fn all_reasons(examined: &Examined, device: Option<&Queue>) -> Reasons {
     let mut of_device = device.map(|device| device.reasons.clone()).unwrap_or_default();
     of_device.extend(over_snmp(examined).into_iter().flat_map(Said::reasons));
-    let mut all: Reasons = merged(&examined.queue.reasons, &of_device)
-        .into_iter()
-        .map(|(keyword, (severity, from_device))| (keyword, severity, from_device))
-        .collect();
+    let merged = merged(&examined.queue.reasons, &of_device).into_iter();
+    let mut all =
+        order::set(merged.map(|(keyword, (severity, from_device))| (keyword, severity, from_device)));
     if all.is_empty() {
         // That nothing is wrong is said, so that what was wrong is over and not merely unheard of.
         all.insert(("none".to_owned(), ReasonSeverity::Report, false));

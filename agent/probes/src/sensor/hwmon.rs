@@ -3,7 +3,7 @@
 use crate::physical_disk::names;
 use crate::{ProbeError, Root, Sink};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason};
+use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, order};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -89,7 +89,7 @@ pub(super) fn collect(root: &Root, turning: &mut Turning, slow: bool, sink: &mut
     }
     let hot = temperatures.iter().any(Temperature::is_near_its_limit);
     // Those with a limit first: only of them it can be said whether they are too hot.
-    temperatures.sort_by_key(|temperature| temperature.state().is_none());
+    order::sort_by_key(&mut temperatures, |temperature| temperature.state().is_none());
     for temperature in temperatures.iter().take(MAX_TEMPERATURES) {
         report(temperature, slow, sink);
     }

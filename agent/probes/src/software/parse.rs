@@ -1,5 +1,6 @@
 //! dpkg's status file (dpkg(1), deb-control(5)): paragraphs of `Key: value` lines, one for each package.
 
+use firstline_model::order;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
@@ -47,7 +48,7 @@ pub fn dpkg_status(mut status: impl BufRead) -> io::Result<BTreeMap<String, Stri
             break;
         }
     }
-    found.sort_unstable();
+    order::sort_by(&mut found, Ord::cmp);
     let mut packages = BTreeMap::new();
     for (package, architecture, version) in found {
         let name =

@@ -1,7 +1,7 @@
 //! The sizes of the last look, in one small file of the agent's own folder.
 
 use crate::diagnose::directories::walk::Walk;
-use firstline_model::Timestamp;
+use firstline_model::{Timestamp, order};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ impl Look {
     pub(super) fn new(now: Timestamp, walk: &Walk) -> Self {
         let mut all: Vec<(&String, u64)> =
             walk.directories.iter().map(|(path, &bytes)| (path, bytes)).collect();
-        all.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        order::sort_by_key(&mut all, |(_, bytes)| std::cmp::Reverse(*bytes));
         let cut = all.len() > MAX_DIRECTORIES;
         all.truncate(MAX_DIRECTORIES);
         let smallest = if cut { all.last().map_or(0, |(_, bytes)| *bytes) } else { 0 };
@@ -36,7 +36,7 @@ impl Look {
             .into_iter()
             .filter(|(path, _)| path.len() <= MAX_PATH_BYTES)
             .map(|(path, bytes)| (path.clone(), bytes));
-        Self { at_ms: now.as_millis(), smallest, sizes: sizes.collect() }
+        Self { at_ms: now.as_millis(), smallest, sizes: order::map(sizes) }
     }
 
     /// When it was.

@@ -7,7 +7,7 @@ use super::walk::{self, Rows};
 use crate::ProbeError;
 use crate::printer::reasons::Reason;
 use crate::printer::supplies::{self, Level, Supply};
-use firstline_model::Value as Document;
+use firstline_model::{Value as Document, order};
 
 const HR_DEVICE_DESCRIPTION: &[u32] = &[1, 3, 6, 1, 2, 1, 25, 3, 2, 1, 3];
 const HR_DEVICE_STATUS: &[u32] = &[1, 3, 6, 1, 2, 1, 25, 3, 2, 1, 5];
@@ -323,7 +323,7 @@ impl Said {
         });
         let texts = bits.chain(alerts).map(|(keyword, severity)| format!("{keyword}-{severity}"));
         let mut reasons: Vec<Reason> = texts.filter_map(|text| Reason::parse(&text)).collect();
-        reasons.sort_unstable();
+        order::sort_by(&mut reasons, Ord::cmp);
         reasons.dedup();
         reasons
     }
