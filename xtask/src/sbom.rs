@@ -145,7 +145,7 @@ mod tests {
     fn r30_the_list_names_what_a_program_links_and_nothing_that_only_builds_or_tests_it() {
         for (program, linked, foreign) in [
             ("firstline-agent", ["rustls", "rusqlite", "libsqlite3-sys", "firstline-agent-probes"], "axum"),
-            ("firstline-collector", ["rustls", "axum", "argon2", "firstline-collector-store"], "sysinfo"),
+            ("firstline-collector", ["rustls", "axum", "argon2", "firstline-collector-store"], "ipp"),
         ] {
             let document = of(program);
             let names = names(&document);

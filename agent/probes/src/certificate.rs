@@ -5,13 +5,13 @@
 //! not judged here. Nothing is asked unless the configuration names it.
 
 mod handshake;
+mod validity;
 
 use crate::{Context, Descriptor, Due, Probe, ProbeError, Sink, reach};
 use firstline_model::semconv;
 use firstline_model::{Attributes, Component, ComponentKind, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// More endpoints than this are not asked.
 const MAX_ENDPOINTS: usize = 16;
@@ -117,10 +117,10 @@ fn ask<'name>(some: &[&'name String], context: &Context) -> Vec<(&'name String, 
 
 /// Seconds until a certificate ends; negative afterwards.
 fn left(der: &[u8], now: Timestamp) -> Result<f64, ProbeError> {
-    let (_, certificate) = X509Certificate::from_der(der)
-        .map_err(|error| ProbeError::Malformed(format!("the certificate makes no sense: {error}")))?;
-    let end = certificate.validity().not_after.timestamp();
-    Ok((end as f64 - now.as_millis() as f64 / 1000.0).floor())
+    let end = validity::end(der)
+        .map_err(|_| ProbeError::Malformed("the certificate makes no sense".to_owned()))?
+        .as_millis();
+    Ok((end as f64 / 1000.0 - now.as_millis() as f64 / 1000.0).floor())
 }
 
 /// The first certificate of a file: in a chain, that is the one which the others vouch for. Keys in the same file are

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod account;
+mod ber;
 pub mod bus;
 pub mod certificate;
 pub mod connectivity;

@@ -5,6 +5,7 @@
 
 mod addresses;
 pub(crate) mod dns;
+mod dns_message;
 pub(crate) mod echo;
 pub(crate) mod gateway;
 #[cfg(target_os = "linux")]

@@ -1,8 +1,7 @@
 //! Asks DNS servers one by one, which the system's resolver cannot do: it hides a dead first server behind seconds of
 //! waiting. All names go out at once on one connected socket, so a server costs one time limit however many names fail.
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use super::dns_message::Question;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -78,13 +77,13 @@ fn exchange(
     let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.connect(server)?;
-    let mut open: Vec<Message> = names.iter().take(MAX_NAMES).filter_map(|name| question(name)).collect();
+    let mut open: Vec<Question> =
+        names.iter().take(MAX_NAMES).filter_map(|name| Question::of(name)).collect();
     if open.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no name to ask for"));
     }
-    for message in &open {
-        let bytes = message.to_vec().map_err(io::Error::other)?;
-        socket.send(&bytes)?;
+    for question in &open {
+        socket.send(&question.encode())?;
     }
     let mut refusal = None;
     let mut buffer = [0u8; MAX_REPLY_BYTES];
@@ -102,11 +101,11 @@ fn exchange(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return refusal.ok_or(error),
         };
-        // What does not parse or does not belong to a question of ours may come from anybody: it is passed over.
-        let Ok(reply) = Message::from_vec(&buffer[..length]) else { continue };
-        let Some(at) = open.iter().position(|asked| belongs(asked, &reply)) else { continue };
+        // What is no answer to a question of ours may come from anybody: it is passed over.
+        let answers = |(at, question): (usize, &Question)| Some((at, question.answer(&buffer[..length])?));
+        let Some((at, code)) = open.iter().enumerate().find_map(answers) else { continue };
         open.swap_remove(at);
-        let answer = rcode(reply.metadata.response_code);
+        let answer = rcode(code);
         if is_answer(answer) {
             return Ok(answer);
         }
@@ -115,27 +114,9 @@ fn exchange(
     Ok(refusal.unwrap_or("timeout"))
 }
 
-fn question(name: &str) -> Option<Message> {
-    let mut name = Name::from_ascii(name).ok()?;
-    name.set_fqdn(true);
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name, RecordType::A));
-    Some(message)
-}
-
-fn belongs(asked: &Message, reply: &Message) -> bool {
-    let metadata = &reply.metadata;
-    metadata.id == asked.metadata.id
-        && metadata.message_type == MessageType::Response
-        && metadata.op_code == OpCode::Query
-        // Servers that refuse may leave the question out.
-        && (reply.queries.is_empty() || reply.queries == asked.queries)
-}
-
 /// The name of a response code in lower case; rare ones share a word.
-fn rcode(code: ResponseCode) -> &'static str {
-    match u16::from(code) {
+fn rcode(code: u8) -> &'static str {
+    match code {
         0 => "noerror",
         1 => "formerr",
         2 => "servfail",
@@ -149,6 +130,7 @@ fn rcode(code: ResponseCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_proto::op::{Message, OpCode, ResponseCode};
     use std::sync::mpsc;
 
     /// Answers every question as `behave` says until the socket is dropped with the test.

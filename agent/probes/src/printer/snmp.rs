@@ -10,13 +10,13 @@
 //! the printer's address may send anything: it borrows from the datagram, does not recurse, and never allocates more
 //! than the datagram holds.
 
-mod ber;
 mod message;
 mod mib;
 mod recording;
 mod udp;
 mod walk;
 
+use crate::ber::Oid;
 use crate::{Context, ProbeError, Root};
 pub(crate) use mib::Said;
 use std::net::IpAddr;
@@ -33,9 +33,6 @@ trait Agent {
     /// For each name, the first variable after it, or `None` when there is none. As many answers as names.
     fn after(&mut self, names: &[Oid]) -> Result<Vec<Option<Variable>>, ProbeError>;
 }
-
-/// An object identifier.
-type Oid = Vec<u32>;
 
 /// A name with its value.
 type Variable = (Oid, message::Value);

@@ -1,7 +1,7 @@
 //! SNMP messages of versions 1 and 2c (RFC 1157, RFC 3416): the request for what comes next, and its response.
 
-use super::ber::{self, Broken, Reader};
 use super::{Oid, Variable};
+use crate::ber::{self, Broken, Reader};
 
 const GET_NEXT: u8 = 0xa1;
 const RESPONSE: u8 = 0xa2;

@@ -1,10 +1,10 @@
 //! A live printer: one request at a time over a connected socket, so that only its own address is heard, each sent twice
 //! at most, all of them within a bound.
 
-use super::ber::Broken;
 use super::message::{self, Version};
 use super::{Agent, Oid, Settings, Variable};
 use crate::ProbeError;
+use crate::ber::Broken;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -1,40 +1,41 @@
-//! The part of BER (X.690) that SNMP uses: tag, definite length, content. Reading borrows from the datagram and never
-//! goes deeper by itself; writing builds the two messages that are sent.
+//! The part of BER (X.690) that SNMP and certificates use: tag, definite length, content. Reading borrows from what came
+//! and never goes deeper by itself; writing builds the two messages that SNMP sends.
 
-use super::Oid;
+/// An object identifier.
+pub(crate) type Oid = Vec<u32>;
 
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const OCTETS: u8 = 0x04;
-pub(super) const NULL: u8 = 0x05;
-pub(super) const OBJECT: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const OCTETS: u8 = 0x04;
+pub(crate) const NULL: u8 = 0x05;
+pub(crate) const OBJECT: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// An object identifier has at most this many arcs (RFC 2578 3.5).
-pub(super) const MAX_ARCS: usize = 128;
+pub(crate) const MAX_ARCS: usize = 128;
 
 /// The content is cut off, or is no encoding of what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 /// Reads element after element.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The next element's tag and content.
-    pub(super) fn element(&mut self) -> Result<(u8, &'a [u8]), Broken> {
+    pub(crate) fn element(&mut self) -> Result<(u8, &'a [u8]), Broken> {
         let (&tag, rest) = self.rest.split_first().ok_or(Broken)?;
-        // Tags of several bytes do not occur in SNMP.
+        // Tags of several bytes occur in neither.
         if tag & 0x1f == 0x1f {
             return Err(Broken);
         }
@@ -42,7 +43,7 @@ impl<'a> Reader<'a> {
         let length = if first < 0x80 {
             usize::from(first)
         } else {
-            // The indefinite form (0x80) is not allowed, and no datagram needs more than two bytes; leading zeros do.
+            // The indefinite form (0x80) is not allowed, and nothing is that long; some write leading zeros.
             let digits = usize::from(first & 0x7f);
             if !(1..=4).contains(&digits) {
                 return Err(Broken);
@@ -57,14 +58,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next element, which has this tag.
-    pub(super) fn expect(&mut self, wanted: u8) -> Result<&'a [u8], Broken> {
+    pub(crate) fn expect(&mut self, wanted: u8) -> Result<&'a [u8], Broken> {
         let (tag, content) = self.element()?;
         if tag == wanted { Ok(content) } else { Err(Broken) }
     }
 }
 
 /// A whole number with a sign.
-pub(super) fn integer(content: &[u8]) -> Result<i64, Broken> {
+pub(crate) fn integer(content: &[u8]) -> Result<i64, Broken> {
     let (&first, _) = content.split_first().ok_or(Broken)?;
     if content.len() > 8 {
         return Err(Broken);
@@ -74,7 +75,7 @@ pub(super) fn integer(content: &[u8]) -> Result<i64, Broken> {
 }
 
 /// A counter, gauge or time: never negative, up to 64 bits. Agents that leave out the leading zero are understood.
-pub(super) fn unsigned(content: &[u8]) -> Result<u64, Broken> {
+pub(crate) fn unsigned(content: &[u8]) -> Result<u64, Broken> {
     let significant = match content {
         [] => return Err(Broken),
         [0, rest @ ..] => rest,
@@ -87,7 +88,7 @@ pub(super) fn unsigned(content: &[u8]) -> Result<u64, Broken> {
 }
 
 /// An object identifier.
-pub(super) fn object(content: &[u8]) -> Result<Oid, Broken> {
+pub(crate) fn object(content: &[u8]) -> Result<Oid, Broken> {
     let mut arcs = Vec::with_capacity(content.len().min(MAX_ARCS - 1) + 1);
     let mut arc: u32 = 0;
     let mut is_open = false;
@@ -114,7 +115,7 @@ pub(super) fn object(content: &[u8]) -> Result<Oid, Broken> {
 }
 
 /// Appends an element.
-pub(super) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.push(tag);
     match u8::try_from(content.len()) {
         Ok(length) if length < 0x80 => out.push(length),
@@ -128,7 +129,7 @@ pub(super) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
 }
 
 /// Appends a whole number.
-pub(super) fn put_integer(out: &mut Vec<u8>, number: i32) {
+pub(crate) fn put_integer(out: &mut Vec<u8>, number: i32) {
     let bytes = number.to_be_bytes();
     let mut from = 0;
     // Leading bytes that only repeat the sign are left out.
@@ -139,7 +140,7 @@ pub(super) fn put_integer(out: &mut Vec<u8>, number: i32) {
 }
 
 /// Appends an object identifier of at least two arcs.
-pub(super) fn put_object(out: &mut Vec<u8>, oid: &[u32]) {
+pub(crate) fn put_object(out: &mut Vec<u8>, oid: &[u32]) {
     let mut content = Vec::with_capacity(oid.len() + 4);
     let (first, rest) = oid.split_at_checked(2).unwrap_or((&[0, 0], &[]));
     for arc in std::iter::once(first[0] * 40 + first[1]).chain(rest.iter().copied()) {
