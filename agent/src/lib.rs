@@ -25,13 +25,15 @@ mod trust;
 pub mod untrusted;
 mod uplink;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
 /// The program: reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::of_process() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     if let Err(error) = firstline_agent_platform::core_files::forbid() {
         cli::complain(&anyhow::Error::from(error).context("core files cannot be forbidden"));
         return ExitCode::from(1);
