@@ -2,19 +2,17 @@
 //!
 //! All probes run side by side under one deadline, because a person waits. A probe that hangs is left behind and said to
 //! be late; the rest is judged without it. Where only the difference of two looks says something, two are taken.
-#![expect(clippy::print_stdout, reason = "the command's answer to the person who called it")]
-
 mod report;
 
-use crate::cli::{Cli, ReadArgs};
+use crate::cli::{Cli, ReadArgs, complain};
 use crate::collect::wall_clock;
 use crate::probe;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use firstline_agent_core::health::{Level, Reading, assess, worst};
 use firstline_agent_probes::isolate::{Isolated, Outcome, Run};
 use firstline_agent_probes::{Context, PROBES, ProbeEntry, process};
 use firstline_model::Observation;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -28,23 +26,43 @@ const APART: Duration = Duration::from_millis(1500);
 /// The answer is there within 5 s; what is left after this is for judging and printing.
 const DEADLINE: Duration = Duration::from_millis(4500);
 
-pub(crate) fn command(cli: &Cli, args: &ReadArgs) -> Result<ExitCode> {
+/// When no health can be told: 1 and 2 are what it is.
+const COULD_NOT_CHECK: u8 = 3;
+
+pub(crate) fn command(cli: &Cli, args: &ReadArgs) -> ExitCode {
+    checked(cli, args).unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::from(COULD_NOT_CHECK)
+    })
+}
+
+fn checked(cli: &Cli, args: &ReadArgs) -> Result<ExitCode> {
     let context = probe::context(cli, args.root.as_deref())?;
     let seen = look(&entries(), &context, DEADLINE);
     let reading = Reading { earlier: &seen.earlier, latest: &seen.latest, incomplete: &seen.incomplete };
     let lines = assess(&reading);
-    if args.json {
-        println!("{}", report::json(&lines));
+    let mut out = std::io::stdout().lock();
+    let text = if args.json {
+        format!("{}\n", report::json(&lines))
     } else {
         // https://no-color.org: set and not empty means no colours.
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        print!("{}", report::text(&lines, std::io::stdout().is_terminal() && !is_unwanted));
-    }
+        report::text(&lines, out.is_terminal() && !is_unwanted)
+    };
+    say(&mut out, &text)?;
     Ok(match worst(&lines) {
         Level::Healthy | Level::Note | Level::Unknown => ExitCode::SUCCESS,
         Level::Warning => ExitCode::from(1),
         Level::Problem => ExitCode::from(2),
     })
+}
+
+/// Writes the answer. A reader that has seen enough (`head`) ends it.
+fn say(out: &mut impl Write, text: &str) -> Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the answer cannot be written"),
+    }
 }
 
 /// The probes that run, the busy programs as they are right now instead of over minutes.

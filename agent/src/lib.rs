@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Enroll(args) => enroll::command(&cli, args),
         Command::Run(args) => run::command(&cli, args),
-        Command::Check(args) => check::command(&cli, args),
+        Command::Check(args) => Ok(check::command(&cli, args)),
         Command::Probe(args) => probe::command(&cli, args),
         Command::Diagnose(args) => probe::diagnose_command(&cli, args),
         Command::Doctor(args) => doctor::command(&cli, args),

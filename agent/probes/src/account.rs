@@ -97,6 +97,15 @@ fn sessions(root: &Root) -> Result<Vec<Session>, ProbeError> {
     }
 }
 
+/// The account of the person who sits at the machine.
+pub(crate) fn at_the_machine(root: &Root) -> Option<String> {
+    newest_at_the_machine(&sessions(root).ok()?).map(|session| session.user.clone())
+}
+
+fn newest_at_the_machine(sessions: &[Session]) -> Option<&Session> {
+    sessions.iter().filter(|session| session.is_at_the_machine).max_by_key(|session| session.since)
+}
+
 /// Tells the sessions of each person, the end of the last one once, and who sits at the machine.
 pub(crate) fn tell_sessions(sessions: &[Session], before: &mut BTreeSet<String>, sink: &mut Sink) {
     let mut by_user: BTreeMap<&str, Vec<&Session>> = BTreeMap::new();
@@ -119,8 +128,7 @@ pub(crate) fn tell_sessions(sessions: &[Session], before: &mut BTreeSet<String>,
         document.extend(since.map(|since| ("since", Value::from(since.to_string()))));
         sink.state(&component, "sessions", Value::map(document));
     }
-    let at_the_machine = sessions.iter().filter(|session| session.is_at_the_machine);
-    if let Some(newest) = at_the_machine.max_by_key(|session| session.since) {
+    if let Some(newest) = newest_at_the_machine(sessions) {
         sink.facts(
             &Component::only(ComponentKind::Os),
             Value::map([("user", Value::from(newest.user.as_str()))]),

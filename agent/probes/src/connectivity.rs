@@ -5,9 +5,12 @@
 //! no host that its administrator did not name. A redirect is the answer and is not followed. NetworkManager keeps its
 //! own answer on D-Bus only, so it is not read.
 
+pub mod gvdb;
+mod proxy;
+
 use crate::network::has_default_route;
 use crate::reach::{self, Reply};
-use crate::{Context, Descriptor, Due, Probe, ProbeError, Root, Sink};
+use crate::{Context, Descriptor, Due, Probe, ProbeError, Sink};
 use firstline_model::semconv::{self, attribute};
 use firstline_model::{Attributes, Component, ComponentKind};
 use std::time::{Duration, Instant};
@@ -15,13 +18,6 @@ use std::time::{Duration, Instant};
 /// How long one exchange may take, after the name was looked up.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(5);
 const CAPTURED: &str = "nothing is asked on behalf of a captured machine";
-/// Where a Linux system names its proxy for everybody.
-const ENVIRONMENT: &str = "/etc/environment";
-/// The variables that name it, the one for most pages first.
-const VARIABLES: [&str; 3] = ["https_proxy", "http_proxy", "all_proxy"];
-/// The usual port of a proxy, where the variable names none.
-const PROXY_PORT: u16 = 1080;
-
 /// Whether pages open, and whether the proxy answers.
 #[derive(Debug)]
 pub struct Connectivity {
@@ -59,13 +55,10 @@ impl Probe for Connectivity {
             Err(_) => {}
         }
         if self.proxy.is_due(context.now) || slow {
-            match proxy(context) {
-                Ok(answers) => {
-                    let value = f64::from(u8::from(answers));
-                    sink.sample(&network, semconv::NETWORK_PROXY_REACHABLE, Attributes::none(), value);
-                }
-                Err(error) if slow => sink.failed(&network, semconv::NETWORK_PROXY_REACHABLE, &error),
-                Err(_) => {}
+            if let Err(error) = proxy::look(context, &network, sink)
+                && slow
+            {
+                sink.failed(&network, semconv::NETWORK_PROXY_REACHABLE, &error);
             }
         }
     }
@@ -143,85 +136,12 @@ fn judge(reply: &Reply, expected: Option<&str>) -> State {
     }
 }
 
-/// Whether the system's proxy answers a request to connect to itself: that names no other host, and a proxy that denies
-/// it, or asks for a password, has answered.
-fn proxy(context: &Context) -> Result<bool, ProbeError> {
-    let (host, port) = configured_proxy(&context.root)?;
-    if !context.root.is_system() {
-        return Err(ProbeError::Unsupported(CAPTURED.to_owned()));
-    }
-    Ok(answers(&host, port))
-}
-
-fn answers(host: &str, port: u16) -> bool {
-    let ask = || {
-        let addresses = reach::resolve(host, port)?;
-        let deadline = Instant::now() + EXCHANGE_LIMIT;
-        let mut stream = reach::connect(&addresses, deadline)?;
-        let itself = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let request = format!("CONNECT {itself} HTTP/1.1\r\nHost: {itself}\r\n\r\n");
-        reach::exchange(&mut stream, &request, 0, deadline)
-    };
-    match ask() {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::debug!(error = %error, "the proxy does not answer");
-            false
-        }
-    }
-}
-
-fn configured_proxy(root: &Root) -> Result<(String, u16), ProbeError> {
-    if root.is_system() && !cfg!(target_os = "linux") {
-        let why = "the proxy of this operating system is not read yet";
-        return Err(ProbeError::Unsupported(why.to_owned()));
-    }
-    let none = || ProbeError::NotPresent(format!("{ENVIRONMENT} names no proxy"));
-    let text = root.read_text(ENVIRONMENT).map_err(|error| match error {
-        ProbeError::NotPresent(_) => none(),
-        ProbeError::Unsupported(_)
-        | ProbeError::NotPermitted(_)
-        | ProbeError::TimedOut(_)
-        | ProbeError::Malformed(_) => error,
-    })?;
-    let value = VARIABLES.iter().find_map(|name| variable(&text, name)).ok_or_else(none)?;
-    proxy_address(value)
-}
-
-/// The value of a variable in the format of pam_env: `NAME=value`, perhaps exported and in quotes. The last one counts.
-fn variable<'text>(text: &'text str, wanted: &str) -> Option<&'text str> {
-    let value = text.lines().rev().find_map(|line| {
-        let line = line.trim();
-        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-        name.trim().eq_ignore_ascii_case(wanted).then_some(value.trim())
-    })?;
-    let value = value.trim_matches(['"', '\'']);
-    (!value.is_empty()).then_some(value)
-}
-
-/// Host and port of a proxy. Its user and password, if there are any, are passed over and never sent.
-fn proxy_address(value: &str) -> Result<(String, u16), ProbeError> {
-    let rest = match value.split_once("://") {
-        None => value,
-        Some(("http", rest)) => rest,
-        Some(_) => {
-            let why = "the configured proxy does not speak plain HTTP, so it is not asked";
-            return Err(ProbeError::Unsupported(why.to_owned()));
-        }
-    };
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-    let rest = rest.split('/').next().unwrap_or_default();
-    // The value may hold a password, so it is not repeated.
-    reach::authority(rest, Some(PROXY_PORT))
-        .ok_or_else(|| ProbeError::Malformed(format!("what {ENVIRONMENT} names as the proxy is no address")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Root;
     use crate::reach::testing::{canned, nobody, read_head, serve};
     use firstline_model::{Body, Timestamp, UnavailableReason};
-    use std::io::Read as _;
     use std::net::SocketAddr;
 
     fn state(server: SocketAddr, body: Option<&str>) -> State {
@@ -272,37 +192,6 @@ mod tests {
             "GET /generate_204 HTTP/1.1\r\nHost: {server}\r\nUser-Agent: firstline-agent\r\nConnection: close\r\n\r\n"
         );
         assert_eq!(head.recv().unwrap(), expected);
-    }
-
-    #[test]
-    fn a_proxy_that_denies_has_answered_and_one_that_is_gone_or_speaks_rubbish_has_not() {
-        let ask = |server: SocketAddr| answers("127.0.0.1", server.port());
-        for status in ["200 OK", "403 Forbidden", "407 Proxy Authentication Required"] {
-            assert!(ask(canned(format!("HTTP/1.1 {status}\r\n\r\n"))), "{status}");
-        }
-        assert!(!ask(nobody()));
-        assert!(!ask(canned("\x16\x03\x01 garbage")));
-        assert!(!ask(serve(|stream| {
-            let _ = stream.read(&mut [0; 1]);
-        })));
-    }
-
-    #[test]
-    fn the_proxy_is_read_as_pam_env_would_and_its_password_is_left_out() {
-        let text = "# http_proxy=http://old:1\nPATH=/bin\nexport HTTP_PROXY=\"http://u:p%40@proxy.corp.example:3128/\"\n";
-        let value = variable(text, "http_proxy").unwrap();
-        assert_eq!(proxy_address(value).unwrap(), ("proxy.corp.example".to_owned(), 3128));
-        assert_eq!(variable(text, "all_proxy"), None);
-        assert_eq!(variable("http_proxy=\"\"", "http_proxy"), None);
-        for (value, reason) in [
-            ("socks5://a:1", UnavailableReason::Unsupported),
-            ("http://secret@", UnavailableReason::Malformed),
-            ("http://secret:x y@bad host", UnavailableReason::Malformed),
-        ] {
-            let error = proxy_address(value).unwrap_err();
-            assert_eq!(error.reason(), reason, "{value}");
-            assert!(!error.detail().contains("secret"), "{error}");
-        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use firstline_agent_probes::kernel_log::classify;
 use firstline_agent_probes::{
-    account, cpu, disk_io, filesystem, lvm, memory, on_macos, on_windows, os, physical_disk, power, pressure,
-    raid, security, sensor, software,
+    account, connectivity, cpu, disk_io, filesystem, lvm, memory, on_macos, on_windows, os, physical_disk,
+    power, pressure, raid, security, sensor, software,
 };
 use std::fs;
 use std::hint::black_box;
@@ -42,6 +42,8 @@ fn parse_all(bytes: &[u8]) {
     black_box(software::parse::dpkg_status(bytes).is_ok());
     black_box((account::faillock::tally(bytes).len(), account::session::of_utmp(bytes).len()));
     black_box(lvm::pool::targets(bytes).len());
+    black_box(connectivity::gvdb::Database::of(bytes).and_then(|found| found.text("/system/proxy/mode")));
+    black_box(os::apt::Installed::read(bytes).is_ok_and(|mut installed| installed.compare(bytes).is_ok()));
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines() {
         black_box(classify::message(line).and_then(classify::classify));

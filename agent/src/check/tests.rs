@@ -85,6 +85,26 @@ fn colours_are_only_there_when_they_are_asked_for() {
     assert!(!report::text(&lines, false).contains('\u{1b}'));
 }
 
+/// A reader that takes nothing any more, for this reason.
+struct Refusing(ErrorKind);
+
+impl Write for Refusing {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_disk_is_one() {
+    assert!(say(&mut Refusing(ErrorKind::BrokenPipe), "a line\n").is_ok());
+    let error = say(&mut Refusing(ErrorKind::StorageFull), "a line\n").unwrap_err();
+    assert!(format!("{error:#}").starts_with("the answer cannot be written"), "{error:#}");
+}
+
 struct Prompt;
 
 impl Probe for Prompt {

@@ -34,6 +34,7 @@ pub(super) fn judge(view: &View<'_>) -> Vec<Line> {
         lines.extend(path::uneven(view));
         lines.extend(path::narrow(view));
         lines.extend(let_through(view));
+        lines.extend(path::proxy(view));
         lines.extend(path::tunnels(view));
     }
     lines.extend(path::certificates(view));

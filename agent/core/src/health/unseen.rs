@@ -55,6 +55,8 @@ fn unavailable(observation: &Observation) -> Option<Line> {
 fn what_helps(what: &str, detail: &str) -> &'static str {
     if what == semconv::HW_STATUS && detail.contains("smartmontools") {
         "Install the package smartmontools."
+    } else if what == semconv::OS_UPDATES_PENDING && detail.contains("not refreshed") {
+        "Let the system look for updates (on Debian: sudo apt update)."
     } else if what == semconv::OS_UPDATES_PENDING {
         "On Ubuntu, install the package update-notifier-common; elsewhere look into the system's own update program."
     } else {
@@ -187,6 +189,7 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::GATEWAY_REACHABLE => "The router".to_owned(),
         semconv::DNS_LOOKUP_DURATION if is_one => format!("The DNS server {id}"),
         semconv::DNS_LOOKUP_DURATION => "DNS servers".to_owned(),
+        semconv::NETWORK_PROXY_REACHABLE => "Whether the web proxy answers".to_owned(),
         semconv::NETWORK_CONNECTIVITY => "Whether the network lets web pages through".to_owned(),
         // The network as a whole has no name of its own; what is asked first there is the router.
         semconv::NETWORK_LOSS if id == "0" => "Packets lost on the way to the router".to_owned(),

@@ -100,3 +100,19 @@ pub(super) fn certificates(view: &View<'_>) -> Vec<Line> {
     }
     lines
 }
+
+pub(super) fn proxy(view: &View<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for proxy in view.samples(semconv::NETWORK_PROXY_REACHABLE).iter().filter(|sample| sample.value == 0.0) {
+        let document = view.document(proxy.component, "proxy");
+        let text_of = |key| document.and_then(|d| d.get(key)).and_then(|value| value.as_text());
+        let host = text_of("host").map(|host| format!(" at {}", shown(host))).unwrap_or_default();
+        let what =
+            if text_of("kind") == Some("file") { "file that names the web proxy" } else { "web proxy" };
+        let text = format!("The {what}{host} does not answer, so web pages may not open.");
+        let advice =
+            "If this machine is away from its usual network, connect its VPN; else call the helpdesk.";
+        lines.push(proxy.line(Level::Warning, DOMAIN, "net.proxy", text, advice));
+    }
+    lines
+}
