@@ -1,4 +1,4 @@
-//! Who is signed in, and which accounts are locked after wrong passwords.
+//! Who is signed in, how long that took, and which accounts are locked after wrong passwords.
 //!
 //! Who is signed in stands in systemd's `/run/systemd/sessions`, where there is none in `/run/utmp`; both can be read by
 //! everybody. Locks are those of `pam_faillock`: its files of failures (for which the administrator's rights are needed) are
@@ -6,8 +6,10 @@
 //! belongs, and never from where somebody tried.
 
 pub mod faillock;
+pub mod journal;
 pub mod on_windows;
 pub mod session;
+mod sign_in;
 
 use crate::{Context, Descriptor, Due, Probe, ProbeError, Root, Sink};
 use faillock::{Policy, TALLY_BYTES};
@@ -29,11 +31,16 @@ pub struct Account {
     slow: Due,
     /// Whose end is still to be told.
     signed_in: BTreeSet<String>,
+    sign_in: sign_in::SignIn,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { slow: Due::every(Duration::from_secs(3600)), signed_in: BTreeSet::new() }
+        Self {
+            slow: Due::every(Duration::from_secs(3600)),
+            signed_in: BTreeSet::new(),
+            sign_in: sign_in::SignIn::default(),
+        }
     }
 }
 
@@ -60,7 +67,15 @@ impl Probe for Account {
             return;
         }
         match sessions(&context.root) {
-            Ok(sessions) => tell_sessions(&sessions, &mut self.signed_in, sink),
+            Ok(sessions) => {
+                tell_sessions(&sessions, &mut self.signed_in, sink);
+                if let Some(session) = newest_at_the_machine(&sessions)
+                    && let Err(error) = self.sign_in.tell(session, context, sink)
+                    && slow
+                {
+                    sink.failed(&all, semconv::LOGIN_DURATION, &error);
+                }
+            }
             Err(error) if slow => sink.failed(&all, semconv::USER_SESSIONS, &error),
             Err(_) => {}
         }

@@ -54,12 +54,10 @@ impl Probe for Connectivity {
             Err(error) if slow => sink.failed(&network, semconv::NETWORK_CONNECTIVITY, &error),
             Err(_) => {}
         }
-        if self.proxy.is_due(context.now) || slow {
-            if let Err(error) = proxy::look(context, &network, sink)
-                && slow
-            {
-                sink.failed(&network, semconv::NETWORK_PROXY_REACHABLE, &error);
-            }
+        let is_due = self.proxy.is_due(context.now) || slow;
+        let failed = if is_due { proxy::look(context, &network, sink).err() } else { None };
+        if let Some(error) = failed.filter(|_| slow) {
+            sink.failed(&network, semconv::NETWORK_PROXY_REACHABLE, &error);
         }
     }
 }

@@ -6,6 +6,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "cpu/other.rs"]
 mod imp;
+pub mod on_macos;
 pub mod on_windows;
 pub mod parse;
 

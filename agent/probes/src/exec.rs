@@ -77,6 +77,10 @@ pub enum Program {
     Fdesetup,
     /// The application firewall of macOS.
     Socketfilterfw,
+    /// Network interfaces of macOS.
+    Ifconfig,
+    /// Counters of interfaces, and routes, of macOS.
+    Netstat,
 }
 
 impl Program {
@@ -92,6 +96,8 @@ impl Program {
             Self::SystemProfiler => "system_profiler",
             Self::Fdesetup => "fdesetup",
             Self::Socketfilterfw => "socketfilterfw",
+            Self::Ifconfig => "ifconfig",
+            Self::Netstat => "netstat",
         }
     }
 
@@ -107,6 +113,8 @@ impl Program {
             Self::SystemProfiler => &["/usr/sbin/system_profiler"],
             Self::Fdesetup => &["/usr/bin/fdesetup"],
             Self::Socketfilterfw => &["/usr/libexec/ApplicationFirewall/socketfilterfw"],
+            Self::Ifconfig => &["/sbin/ifconfig"],
+            Self::Netstat => &["/usr/sbin/netstat"],
         }
     }
 }

@@ -17,6 +17,7 @@ mod imp;
 mod interfaces;
 mod neighbour;
 pub(crate) mod netlink;
+pub mod on_macos;
 pub mod on_windows;
 mod report;
 mod resolv_conf;
@@ -107,6 +108,10 @@ impl Picture {
                 picture.resolver = resolver(context);
             }
             return picture;
+        }
+        #[cfg(target_os = "macos")]
+        if context.root.is_system() {
+            return on_macos::picture(&crate::on_macos::Live::new(), context);
         }
         let root = &context.root;
         let table = read_routes(root);

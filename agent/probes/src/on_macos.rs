@@ -10,7 +10,7 @@ pub mod plist;
 
 pub use captured::Captured;
 #[cfg(target_os = "macos")]
-pub(crate) use live::OnMacos;
+pub(crate) use live::{Live, OnMacos};
 
 use crate::exec::Program;
 use crate::row::Row;
@@ -42,6 +42,12 @@ pub enum Question {
     FileVault,
     /// The application firewall.
     Firewall,
+    /// Network interfaces with their addresses.
+    Interfaces,
+    /// What they received and sent.
+    Counters,
+    /// Routes.
+    Routes,
 }
 
 impl Question {
@@ -58,6 +64,9 @@ impl Question {
         Self::Applications,
         Self::FileVault,
         Self::Firewall,
+        Self::Interfaces,
+        Self::Counters,
+        Self::Routes,
     ];
 
     /// The program.
@@ -71,6 +80,8 @@ impl Question {
             }
             Self::FileVault => Program::Fdesetup,
             Self::Firewall => Program::Socketfilterfw,
+            Self::Interfaces => Program::Ifconfig,
+            Self::Counters | Self::Routes => Program::Netstat,
         }
     }
 
@@ -88,6 +99,9 @@ impl Question {
             Self::Applications => &["-json", "SPApplicationsDataType"],
             Self::FileVault => &["status"],
             Self::Firewall => &["--getglobalstate"],
+            Self::Interfaces => &["-a"],
+            Self::Counters => &["-ibdn"],
+            Self::Routes => &["-rn"],
         }
     }
 
@@ -105,12 +119,18 @@ impl Question {
             Self::Applications => "applications.json",
             Self::FileVault => "filevault.txt",
             Self::Firewall => "firewall.txt",
+            Self::Interfaces => "ifconfig.txt",
+            Self::Counters => "netstat_interfaces.txt",
+            Self::Routes => "netstat_routes.txt",
         }
     }
 }
 
 /// A machine that runs macOS, or what was captured of one.
 pub trait Machine {
+    /// Processor time since the start by mode (user, system, idle, nice), in hundredths of a second of all processors
+    /// together. The counters begin anew at 2^32 (`host_statistics`, which starts no program).
+    fn processor_ticks(&self) -> Result<[u32; 4], ProbeError>;
     /// What the program answers, as text.
     fn answer(&self, question: Question) -> Result<String, ProbeError>;
     /// Where its files lie.
@@ -147,9 +167,10 @@ pub trait Half: std::fmt::Debug + Send {
     fn collect(&mut self, machine: &dyn Machine, context: &Context, sink: &mut Sink);
 }
 
-/// The macOS half of the probe called `name`. Printers need none: macOS runs CUPS.
+/// The macOS half of the probe called `name`. Printers need none: macOS runs CUPS. That of `network` stands inside the probe.
 pub fn half(name: &str) -> Option<Box<dyn Half>> {
     Some(match name {
+        "cpu" => Box::new(crate::cpu::on_macos::Source::default()),
         "memory" => Box::new(crate::memory::on_macos::Source),
         "filesystem" => Box::new(crate::filesystem::on_macos::Source::default()),
         "os" => Box::new(crate::os::on_macos::Source::default()),

@@ -42,6 +42,8 @@ fn parse_all(bytes: &[u8]) {
     black_box(software::parse::dpkg_status(bytes).is_ok());
     black_box((account::faillock::tally(bytes).len(), account::session::of_utmp(bytes).len()));
     black_box(lvm::pool::targets(bytes).len());
+    let journal = account::journal::Journal::open(std::io::Cursor::new(bytes));
+    black_box(journal.and_then(|mut journal| journal.started("graphical-session.target", 1000, 0, 0)));
     black_box(connectivity::gvdb::Database::of(bytes).and_then(|found| found.text("/system/proxy/mode")));
     black_box(os::apt::Installed::read(bytes).is_ok_and(|mut installed| installed.compare(bytes).is_ok()));
     let text = String::from_utf8_lossy(bytes);

@@ -120,6 +120,12 @@ fn start_and_clock(view: &View<'_>) -> Vec<Line> {
             "See which programs start with the system.",
         ));
     }
+    for sign_in in view.samples(semconv::LOGIN_DURATION).iter().filter(|sample| sample.value > 60.0) {
+        let text = format!("The sign-in of {} took {}.", id(sign_in.component), duration(sign_in.value));
+        let advice =
+            "See which programs start with the desktop; if a network drive waits, call the helpdesk.";
+        lines.push(sign_in.line(Level::Note, DOMAIN, "login.slow", text, advice));
+    }
     // A clock needs a while after the start until it is steered.
     const SETTLING: f64 = 17.0 * 60.0;
     for clock in view.samples(semconv::TIME_SYNCHRONIZED).iter().filter(|sample| sample.value == 0.0) {

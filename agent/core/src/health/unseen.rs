@@ -163,6 +163,7 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::SECURITY_SECURE_BOOT => "Secure boot".to_owned(),
         semconv::USER_LOCKED if is_one => format!("Whether the account {id} is locked"),
         semconv::USER_LOCKED => "Whether accounts are locked".to_owned(),
+        semconv::LOGIN_DURATION => "How long the sign-in took".to_owned(),
         semconv::USER_SESSIONS => "Who is signed in".to_owned(),
         semconv::SECURITY_ANTIVIRUS => "Virus protection".to_owned(),
         semconv::SECURITY_ANTIVIRUS_DEFINITIONS_AGE => "The age of the virus definitions".to_owned(),

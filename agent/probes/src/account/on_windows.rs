@@ -68,6 +68,8 @@ fn at_the_machine(machine: &dyn Machine) -> Result<Option<Session>, ProbeError> 
         kind: Kind::Desktop,
         is_at_the_machine: true,
         since: None,
+        begun: None,
+        number: None,
     }))
 }
 

@@ -16,6 +16,10 @@ pub struct Session {
     pub is_at_the_machine: bool,
     /// When it began.
     pub since: Option<Timestamp>,
+    /// The same in microseconds of the clock that stands while the machine sleeps.
+    pub begun: Option<u64>,
+    /// The account's number.
+    pub number: Option<u32>,
 }
 
 /// How a person works in a session.
@@ -70,7 +74,9 @@ pub fn of_login_manager(text: &str) -> Option<Session> {
     let is_at_the_machine = !is_remote && has_seat && value("ACTIVE") == Some("1");
     let since = value("REALTIME").and_then(|micros| micros.parse::<i64>().ok());
     let since = since.and_then(|micros| plausible(micros / 1_000_000));
-    Some(Session { user, kind, is_at_the_machine, since })
+    let begun = value("MONOTONIC").and_then(|micros| micros.parse().ok());
+    let number = value("UID").and_then(|number| number.parse().ok());
+    Some(Session { user, kind, is_at_the_machine, since, begun, number })
 }
 
 /// A record of `utmp`, on most machines and on those whose times there have 64 bits.
@@ -114,7 +120,8 @@ fn of_record(record: &[u8], size: usize) -> Option<Session> {
     };
     let since = plausible(seconds);
     let is_at_the_machine = kind != Kind::Remote && (is_display(line) || line.starts_with("tty"));
-    is_name(user).then(|| Session { user: user.to_owned(), kind, is_at_the_machine, since })
+    let user = Some(user).filter(|user| is_name(user))?.to_owned();
+    Some(Session { user, kind, is_at_the_machine, since, begun: None, number: None })
 }
 
 fn is_name(name: &str) -> bool {

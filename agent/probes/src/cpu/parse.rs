@@ -14,6 +14,11 @@ impl Ticks {
     /// The counters at boot.
     pub const ZERO: Self = Self([0; 8]);
 
+    /// Counters of a system that knows four modes.
+    pub const fn of_four(user: u64, nice: u64, system: u64, idle: u64) -> Self {
+        Self([user, nice, system, idle, 0, 0, 0, 0])
+    }
+
     /// Counters of a system that knows three modes.
     pub const fn of(user: u64, system: u64, idle: u64) -> Self {
         Self([user, 0, system, idle, 0, 0, 0, 0])

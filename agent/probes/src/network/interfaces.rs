@@ -61,7 +61,8 @@ pub(crate) struct Counters {
     pub(crate) bytes: u64,
     pub(crate) packets: u64,
     pub(crate) errors: u64,
-    pub(crate) dropped: u64,
+    /// Where the system counts them.
+    pub(crate) dropped: Option<u64>,
 }
 
 /// All interfaces but loopback.
@@ -124,7 +125,7 @@ pub(crate) fn counters(root: &Root, name: &str, direction: &str) -> Option<Count
         bytes: read("bytes")?,
         packets: read("packets")?,
         errors: read("errors")?,
-        dropped: read("dropped")?,
+        dropped: Some(read("dropped")?),
     })
 }
 

@@ -166,13 +166,13 @@ fn counters(statistics: &[Row], name: &str) -> Option<[Counters; 2]> {
             bytes: row.whole("ReceivedBytes")?,
             packets: sum(["ReceivedUnicastPackets", "ReceivedMulticastPackets", "ReceivedBroadcastPackets"])?,
             errors: row.whole("ReceivedPacketErrors")?,
-            dropped: row.whole("ReceivedDiscardedPackets")?,
+            dropped: Some(row.whole("ReceivedDiscardedPackets")?),
         },
         Counters {
             bytes: row.whole("SentBytes")?,
             packets: sum(["SentUnicastPackets", "SentMulticastPackets", "SentBroadcastPackets"])?,
             errors: row.whole("OutboundPacketErrors")?,
-            dropped: row.whole("OutboundDiscardedPackets")?,
+            dropped: Some(row.whole("OutboundDiscardedPackets")?),
         },
     ])
 }

@@ -67,11 +67,12 @@ fn link(context: &Context, picture: &Picture, interface: &Interface, component: 
             break;
         };
         for (metric, value) in [
-            (semconv::NETWORK_IO, counters.bytes),
-            (semconv::NETWORK_PACKET_COUNT, counters.packets),
-            (semconv::NETWORK_ERRORS, counters.errors),
+            (semconv::NETWORK_IO, Some(counters.bytes)),
+            (semconv::NETWORK_PACKET_COUNT, Some(counters.packets)),
+            (semconv::NETWORK_ERRORS, Some(counters.errors)),
             (semconv::NETWORK_PACKET_DROPPED, counters.dropped),
         ] {
+            let Some(value) = value else { continue };
             sink.sample(component, metric, none().with(attribute::DIRECTION, direction), value as f64);
         }
     }
