@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The longest device-supplied value in a ticket's texts, in characters.
 pub const MAX_VALUE: usize = 200;
 
-/// A value of a metric with its unit: `97.3 %`, `12.0 GiB`, `1.5 s`, `41 °C`.
+/// A value of a metric with its unit: `97.3 %`, `12.0 GiB`, `1.5 s`, `41 °C`, `-79 dBm`.
 pub fn value(metric: &str, value: f64) -> String {
     if is_ratio(metric) {
         return percent(value);
@@ -21,6 +21,8 @@ pub fn value(metric: &str, value: f64) -> String {
         Some("By/s") => format!("{}/s", bytes(value)),
         Some("s") => seconds(value),
         Some("Cel") => format!("{} °C", number(value)),
+        Some("dB[mW]") => format!("{} dBm", number(value)),
+        Some(unit @ ("dB" | "rpm" | "Hz")) => format!("{} {unit}", number(value)),
         // `{error}` and the like count things: the label names them.
         Some(_) | None => number(value),
     }

@@ -13,6 +13,8 @@ fn values_read_in_the_unit_of_a_person() {
         (semconv::DNS_LOOKUP_DURATION, 0.0124, "12.4 ms"),
         (semconv::PRINTER_JOB_AGE, 5400.0, "1 h 30 min"),
         (semconv::HW_TEMPERATURE, 41.26, "41.3 °C"),
+        (semconv::WIFI_RSSI, -79.0, "-79 dBm"),
+        (semconv::FAN_SPEED, 2450.0, "2450 rpm"),
         (semconv::GATEWAY_REACHABLE, 0.0, "no"),
         (semconv::DISK_IO_ERRORS, 12.0, "12"),
         ("endpoint.unknown", 1.0, "1"),
