@@ -4,7 +4,7 @@
 //! returned by name, so that the caller decides (a failure in CI, a named skip on a desk).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -114,6 +114,55 @@ fn apt(args: &[&str]) -> Result<()> {
     process.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]).args(args).run()
 }
 
+/// How a package can be had without driving out others.
+pub(crate) enum Way {
+    /// It was installed.
+    Install,
+    /// Installing it would remove other packages: these have to be unpacked beside the system.
+    Unpack(Vec<String>),
+}
+
+/// Installs a package, unless that would remove another one.
+pub(crate) fn harmless(name: &'static str, needed_for: &str) -> Result<Way> {
+    apt(&["update", "-qq"]).with_context(|| format!("{name} (needed for {needed_for}) cannot be had"))?;
+    let plan = Process::new("apt-get")
+        .quiet()
+        .args(["install", "--simulate", "--no-install-recommends", name])
+        .read()?;
+    let (installed, removed) = planned(&plan);
+    if removed.is_empty() {
+        apt(&["install", "-qq", "-y", "--no-install-recommends", name])?;
+        return Ok(Way::Install);
+    }
+    println!(
+        "installing {name} would remove {}; it is unpacked beside the system instead",
+        removed.join(" ")
+    );
+    Ok(Way::Unpack(installed))
+}
+
+/// The packages that a simulated run of apt-get would install and remove.
+fn planned(simulation: &str) -> (Vec<String>, Vec<String>) {
+    let named = |what: &str| {
+        let name = |line: &str| line.strip_prefix(what)?.split_whitespace().next().map(str::to_owned);
+        simulation.lines().filter_map(name).collect()
+    };
+    (named("Inst "), named("Remv "))
+}
+
+/// Unpacks Debian packages into `folder`; a file `complete` in it is written last.
+pub(crate) fn unpack(packages: &[String], folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let downloads = tempfile::tempdir().context("no temporary folder")?;
+    Process::new("apt-get").args(["download", "-qq"]).args(packages).dir(downloads.path()).run()?;
+    for entry in std::fs::read_dir(downloads.path()).context("the downloads cannot be listed")? {
+        let file = entry.context("the downloads cannot be listed")?.path();
+        Process::new("dpkg").quiet().arg("-x").arg(&file).arg(folder).run()?;
+    }
+    let complete = folder.join("complete");
+    std::fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))
+}
+
 /// A prebuilt program from PyPI.
 pub(crate) struct PythonTool {
     /// Packages with their exact versions; the first one names the folder.
@@ -162,6 +211,12 @@ mod tests {
     fn package_is_present_only_when_its_program_is() {
         assert!(Package::program("dash", "sh", "tests").is_present());
         assert!(!Package::program("nothing", "no-such-program-anywhere", "tests").is_present());
+    }
+
+    #[test]
+    fn what_a_simulated_run_would_remove_is_seen() {
+        let plan = "NOTE: only a simulation\nRemv qemu-utils [10.0]\nInst seabios (1.16 Debian:12 [all])\nConf seabios (1.16)\n";
+        assert_eq!(planned(plan), (vec!["seabios".to_owned()], vec!["qemu-utils".to_owned()]));
     }
 
     #[test]

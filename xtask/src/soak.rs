@@ -2,6 +2,9 @@
 //! name. Parts run one after the other and can be named, so that a run that was broken off goes on where it stopped. What
 //! the tests measure and judge they print as `FIGURE` lines; the table at the end is made of those alone, a line for each name.
 
+#[cfg(unix)]
+mod vm;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,9 @@ pub(crate) struct Args {
     /// Begin no further part after so many minutes
     #[arg(long)]
     minutes: Option<u64>,
+    /// Of the part `vm`, only this kind of fault; may be given several times
+    #[arg(long = "kind", value_name = "NAME")]
+    kinds: Vec<String>,
     /// The parts; all when none is named
     parts: Vec<String>,
 }
@@ -31,6 +37,8 @@ enum How {
     Tests(&'static str),
     /// Another task of this program.
     Task(&'static [&'static str]),
+    /// Faults of hardware in a virtual machine.
+    VirtualMachine,
 }
 
 const PARTS: &[Part] = &[
@@ -82,6 +90,11 @@ const PARTS: &[Part] = &[
         what: "eight doors, ten minutes each",
         how: How::Task(&["fuzz", "--seconds", "600"]),
     },
+    Part {
+        name: "vm",
+        what: "faults of drives, memory, sensors, Wi-Fi and the kernel in a virtual machine",
+        how: How::VirtualMachine,
+    },
 ];
 
 enum Verdict {
@@ -98,6 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
         bail!("there is no part {unknown:?}; there are {}", known.join(", "));
     }
+    check_kinds(&args.kinds)?;
     let is_chosen = |part: &&Part| args.parts.is_empty() || args.parts.iter().any(|name| name == part.name);
     let chosen: Vec<&Part> = PARTS.iter().filter(is_chosen).collect();
     let begun = Instant::now();
@@ -111,14 +125,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         } else {
             println!("\n=== {} ({} of {}): {}", part.name, n + 1, chosen.len(), part.what);
             let since = Instant::now();
-            (run_part(part, &mut figures)?, since.elapsed())
+            (run_part(part, &args.kinds, &mut figures)?, since.elapsed())
         };
         rows.push((part.name, verdict, took));
     }
     report(&rows, &figures)
 }
 
-fn run_part(part: &Part, figures: &mut Vec<String>) -> Result<Verdict> {
+fn run_part(part: &Part, kinds: &[String], figures: &mut Vec<String>) -> Result<Verdict> {
     let (succeeded, lines) = match part.how {
         // libtest and not nextest: the long forms know no time limit, and their figures are shown as they come.
         How::Tests(filter) => cargo()?
@@ -136,6 +150,11 @@ fn run_part(part: &Part, figures: &mut Vec<String>) -> Result<Verdict> {
             ])
             .watch()?,
         How::Task(task) => cargo()?.arg("xtask").args(task).watch()?,
+        // What cannot be had here is said, and the other parts go on.
+        How::VirtualMachine => virtual_machine(kinds).unwrap_or_else(|error| {
+            println!("    FAILED: {error:#}");
+            (false, Vec::new())
+        }),
     };
     figures.extend(
         lines.iter().filter_map(|line| line.split_once("FIGURE ")).map(|(_, figure)| figure.to_owned()),
@@ -144,13 +163,36 @@ fn run_part(part: &Part, figures: &mut Vec<String>) -> Result<Verdict> {
         How::Tests(_) => {
             lines.iter().any(|line| line.starts_with("test ") && line.contains(" ... ") || line == "ok")
         }
-        How::Task(_) => true,
+        How::Task(_) | How::VirtualMachine => true,
     };
     Ok(match (succeeded, has_run) {
         (false, _) => Verdict::Failed,
         (true, true) => Verdict::Passed,
         (true, false) => Verdict::Empty,
     })
+}
+
+#[cfg(unix)]
+fn virtual_machine(kinds: &[String]) -> Result<(bool, Vec<String>)> {
+    vm::run(kinds)
+}
+
+#[cfg(not(unix))]
+fn virtual_machine(_: &[String]) -> Result<(bool, Vec<String>)> {
+    bail!("the virtual machine needs Linux")
+}
+
+#[cfg(unix)]
+fn check_kinds(kinds: &[String]) -> Result<()> {
+    if let Some(unknown) = kinds.iter().find(|name| !vm::names().any(|known| known == **name)) {
+        bail!("there is no kind {unknown:?}; there are {}", vm::names().collect::<Vec<_>>().join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_kinds(_: &[String]) -> Result<()> {
+    Ok(())
 }
 
 fn report(rows: &[(&str, Verdict, Duration)], figures: &[String]) -> Result<()> {
