@@ -2,6 +2,7 @@
 
 mod backtest;
 mod backup;
+mod beside_others;
 mod clocks;
 mod clones;
 mod coalescing;

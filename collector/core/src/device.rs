@@ -9,6 +9,7 @@ use crate::desk::{self, DeskContext, DeskOutcome};
 use crate::evaluate::{self, Transition};
 use crate::finding::{DeviceState, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeSet};
+use crate::peers::Peers;
 use crate::quiet::{Cause, settle};
 use crate::sla::Calendar;
 use crate::ticket::{self, Change, REOPEN_WITHIN, Ticket, TicketInput, TimelineEntry};
@@ -80,8 +81,16 @@ impl KnownDevice {
     }
 
     /// Takes one observation in. `true` when the facts changed.
-    pub fn observe(&mut self, knowledge: &KnowledgeSet, observation: &Observation, news: &mut News) -> bool {
-        evaluate::observe(knowledge, &self.traits, &mut self.state, observation, &mut news.transitions);
+    pub fn observe(
+        &mut self,
+        knowledge: &KnowledgeSet,
+        peers: &mut Peers,
+        observation: &Observation,
+        news: &mut News,
+    ) -> bool {
+        let beside = peers.observe(knowledge, &self.traits, &self.facts, observation);
+        let (traits, state) = (&self.traits, &mut self.state);
+        evaluate::observe(knowledge, traits, state, observation, beside, &mut news.transitions);
         match &observation.body {
             Body::Facts(facts) => self.take_facts(facts, observation.observed_at),
             Body::Diagnostic(report) => {
@@ -329,9 +338,9 @@ mod tests {
         let drivers = |version: &str| {
             Value::map([("drivers", Value::map([("e1000e", Value::from(version)), ("nvme", "1".into())]))])
         };
-        known.observe(&knowledge, &observed_facts(0, drivers("3.1")), &mut news);
-        known.observe(&knowledge, &observed_facts(10, drivers("3.2")), &mut news);
-        known.observe(&knowledge, &used(20, 0.95), &mut news);
+        known.observe(&knowledge, &mut Peers::default(), &observed_facts(0, drivers("3.1")), &mut news);
+        known.observe(&knowledge, &mut Peers::default(), &observed_facts(10, drivers("3.2")), &mut news);
+        known.observe(&knowledge, &mut Peers::default(), &used(20, 0.95), &mut news);
         let decided = known.decide(&knowledge, at(20), &news, &mut || TicketId(1));
         let changes: Vec<&str> =
             decided.outcome.tickets[0].changes.iter().map(|change| change.what.as_str()).collect();
@@ -344,7 +353,7 @@ mod tests {
         let mut known = known();
         let play = |known: &mut KnownDevice, t: i64, value: f64| {
             let mut news = News::default();
-            known.observe(&knowledge, &used(t, value), &mut news);
+            known.observe(&knowledge, &mut Peers::default(), &used(t, value), &mut news);
             known.decide(&knowledge, at(t), &news, &mut || TicketId(1)).outcome
         };
         play(&mut known, 0, 0.95);
@@ -372,7 +381,7 @@ mod tests {
         let mut known = known();
         for (t, value) in [(0, 0.95), (60, 0.1)] {
             let mut news = News::default();
-            known.observe(&knowledge, &used(t, value), &mut news);
+            known.observe(&knowledge, &mut Peers::default(), &used(t, value), &mut news);
             known.decide(&knowledge, at(t), &news, &mut || TicketId(1));
             if t == 0 {
                 let by = ticket::Actor::Person("eve".to_owned());
@@ -389,7 +398,12 @@ mod tests {
     fn a_device_cannot_move_itself_to_another_site() {
         let mut known = known();
         let facts = Value::map([("site", Value::from("bergen")), ("device_class", Value::from("laptop"))]);
-        known.observe(&KnowledgeSet::default(), &observed_facts(0, facts), &mut News::default());
+        known.observe(
+            &KnowledgeSet::default(),
+            &mut Peers::default(),
+            &observed_facts(0, facts),
+            &mut News::default(),
+        );
         assert_eq!(known.traits.site.as_deref(), Some("oslo"));
         assert_eq!(known.traits.device_class.as_deref(), Some("laptop"));
     }

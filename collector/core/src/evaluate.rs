@@ -38,6 +38,7 @@ pub(crate) use condition::{Moment, holds_now, matching, value_matches};
 
 use crate::finding::{DeviceState, Finding};
 use crate::knowledge::{DeviceTraits, KnowledgeSet};
+use crate::peers::Beside;
 use firstline_model::{Attributes, Body, Component, Observation, RuleCode, Severity, Timestamp};
 use judge::Judge;
 
@@ -109,7 +110,7 @@ pub struct Transition {
     pub attributes: Attributes,
 }
 
-/// Takes one observation of the device into account.
+/// Takes one observation of the device into account, with what its peers say of the same ([`crate::peers`]).
 ///
 /// Diagnostic reports, facts and gaps are not judged here; the shell passes reports to [`crate::desk::decide`].
 pub fn observe(
@@ -117,11 +118,12 @@ pub fn observe(
     device: &DeviceTraits,
     state: &mut DeviceState,
     observation: &Observation,
+    beside: Vec<Beside>,
     out: &mut Vec<Transition>,
 ) {
     let at = observation.observed_at;
     state.heard = state.heard.max(Some(at));
-    take(knowledge, device, state, observation, out);
+    take(knowledge, device, state, observation, beside, out);
     if state.overdue_at.is_some_and(|overdue| overdue <= at) {
         Judge { knowledge, device, out }.look_for_absence(state, at);
     }
@@ -132,6 +134,7 @@ fn take(
     device: &DeviceTraits,
     state: &mut DeviceState,
     observation: &Observation,
+    beside: Vec<Beside>,
     out: &mut Vec<Transition>,
 ) {
     let at = observation.observed_at;
@@ -146,6 +149,9 @@ fn take(
             ingest_awake(&mut judge, state, at);
             judge.settle_before(state, used.rules_for(component.kind), component, at);
             if ingest::sample(state, used, component, metric, attributes, *value, at) {
+                if used.compared {
+                    ingest::stands_beside(state, component, metric, attributes, beside);
+                }
                 judge.look(state, used.rules_for(component.kind), component, at);
             }
         }

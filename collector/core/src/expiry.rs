@@ -8,6 +8,7 @@ use crate::desk::DeskOutcome;
 use crate::device::{KnownDevice, News};
 use crate::finding::{DeviceState, Finding, Phase, Standing};
 use crate::knowledge::{DeviceTraits, KnowledgeEntry, KnowledgeSet};
+use crate::peers::Peers;
 use crate::ticket::Ticket;
 use firstline_model::{
     Attributes, Body, Component, DeviceId, Invalid, Observation, RuleCode, TicketId, Timestamp, Value,
@@ -63,7 +64,7 @@ pub fn judge(
     });
     let used = in_use.iter().map(|certificate| (&certificate.component, certificate.not_after));
     for (component, not_after) in used.chain(replaced) {
-        known.observe(&only, &left(component, not_after.since(now), now), &mut news);
+        known.observe(&only, &mut Peers::default(), &left(component, not_after.since(now), now), &mut news);
     }
     let mut outcome = known.decide(&only, now, &news, next_id).outcome;
     outcome.tickets.iter_mut().for_each(|ticket| ticket.device = None);

@@ -189,7 +189,7 @@ impl Bench {
 
     pub(crate) fn play(&mut self, observations: &[Observation]) -> &mut Self {
         for one in observations {
-            observe(&self.knowledge, &self.device, &mut self.state, one, &mut self.seen);
+            observe(&self.knowledge, &self.device, &mut self.state, one, Vec::new(), &mut self.seen);
         }
         self
     }

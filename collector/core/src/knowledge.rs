@@ -10,8 +10,11 @@ mod index;
 pub(crate) use index::{KnowledgeIndex, MetricUse};
 
 use crate::quiet::Quiet;
-use firstline_model::{Component, ComponentKind, DeviceId, Observation, RuleCode, Severity, Timestamp};
+use firstline_model::{
+    Attributes, Component, ComponentKind, DeviceId, Observation, RuleCode, Severity, Timestamp,
+};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// All entries that are in force, by code. Built once with [`KnowledgeSet::new`] and then only read: the index by
@@ -237,6 +240,20 @@ pub enum Reference {
         /// Looking back so far; half of it must be known.
         over: Duration,
     },
+    /// What other devices of the same kind measure: the median of their newest values of the same series (component,
+    /// metric and attributes). Own values, older ones and those that could not be read last do not count.
+    Peers {
+        /// So many times the median, and ...
+        times: f64,
+        /// ... at least so many usual deviations from it (from the quartiles, scaled as for [`Self::Usual`]).
+        spreads: f64,
+        /// In what they are the same.
+        same: Vec<Sameness>,
+        /// Their values are no older than this.
+        within: Duration,
+        /// So many others must be known; at least 2.
+        at_least: u32,
+    },
     /// Both are counters: the share that one's growth is of the other's within a window.
     ShareOf {
         /// The counter of the whole.
@@ -248,6 +265,56 @@ pub enum Reference {
         /// The whole must grow by at least this; a share of less says nothing.
         at_least: f64,
     },
+}
+
+/// In what devices are of the same kind. One that does not say what it is has no peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sameness {
+    /// The model of computer.
+    Model,
+    /// `laptop`, `desktop`, `server`.
+    DeviceClass,
+    /// The family of the operating system.
+    Os,
+    /// The site.
+    Site,
+    /// The router that they are behind, by its hardware address.
+    GatewayMac,
+}
+
+impl Sameness {
+    /// Every one.
+    pub const ALL: &'static [Self] =
+        &[Self::Model, Self::DeviceClass, Self::Os, Self::Site, Self::GatewayMac];
+
+    /// As it is written in entries: the name of the fact.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::DeviceClass => "device_class",
+            Self::Os => "os",
+            Self::Site => "site",
+            Self::GatewayMac => "gateway_mac",
+        }
+    }
+
+    /// The one that `text` names.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text)
+    }
+}
+
+/// A series that some entry compares with that of other devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The kind of component.
+    pub component: ComponentKind,
+    /// Which series of it.
+    pub series: SeriesMatch,
+    /// In what devices have to be the same.
+    pub same: Vec<Sameness>,
+    /// For how long a value counts.
+    pub within: Duration,
 }
 
 /// Selects series (or events) by name and attributes.
@@ -399,6 +466,8 @@ pub struct Example {
     pub name: String,
     /// What is observed, in order of time, relative to one start.
     pub observations: Vec<Observation>,
+    /// What other devices of the same kind say, by their number, in order of time.
+    pub peers: Vec<(usize, Observation)>,
     /// Let time pass until here before looking (for hold times without further samples).
     pub until: Option<Timestamp>,
     /// The transitions expected, in order: `fired`, `escalated`, `cleared`.
@@ -476,6 +545,11 @@ impl KnowledgeSet {
         Self { quiet, ..self.clone() }
     }
 
+    /// The series that entries compare with those of other devices.
+    pub(crate) fn comparisons(&self) -> &[Arc<Comparison>] {
+        self.index.comparisons()
+    }
+
     pub(crate) fn index(&self) -> &KnowledgeIndex {
         &self.index
     }
@@ -506,6 +580,19 @@ impl Scope {
             && self.tag.as_ref().is_none_or(|tag| device.tags.contains(tag))
             && self.device_class.as_ref().is_none_or(|class| device.device_class.as_ref() == Some(class))
             && self.device.as_ref().is_none_or(|id| *id == device.device)
+    }
+}
+
+impl SeriesMatch {
+    /// Whether a sample with these attributes is meant. An attribute that is not there is none of any texts.
+    pub fn selects(&self, attributes: &Attributes) -> bool {
+        self.attributes.iter().all(|(name, text)| match attributes.get(name) {
+            Some(value) => text.matches(value),
+            None => match text {
+                TextMatch::NoneOf(_) => true,
+                TextMatch::OneOf(_) | TextMatch::StartsWith(_) => false,
+            },
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod finding;
 pub mod fleet;
 pub mod knowledge;
 pub mod lineage;
+pub mod peers;
 pub mod present;
 pub mod quiet;
 pub mod server_time;

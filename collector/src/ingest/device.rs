@@ -7,6 +7,7 @@ use firstline_collector_core::device_clock::DeviceClock;
 use firstline_collector_core::finding::Finding;
 use firstline_collector_core::finding::SeriesKey;
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
+use firstline_collector_core::peers::Peers;
 use firstline_collector_store::plan::{DevicePlan, NewMark, NewRecord};
 use firstline_collector_store::record::{AuditEntry, Device, DeviceSnapshot, LatestContent, LatestValue};
 use firstline_model::semconv::attribute;
@@ -111,6 +112,7 @@ impl Live {
     pub(crate) fn take_batch(
         &mut self,
         knowledge: &KnowledgeSet,
+        peers: &mut Peers,
         batch: &Incoming,
         earlier: &Earlier,
         draft: &mut Draft,
@@ -125,7 +127,7 @@ impl Live {
         let mut seq = batch.first;
         for payload in &batch.records {
             if seq > known && !payload.is_empty() {
-                self.take_record(knowledge, batch, (seq, payload), earlier, draft);
+                self.take_record(knowledge, peers, batch, (seq, payload), earlier, draft);
                 draft.plan.records.push(NewRecord {
                     epoch: batch.epoch,
                     seq,
@@ -136,7 +138,7 @@ impl Live {
             }
             seq = seq.next();
         }
-        self.say_offset(knowledge, batch.received_at, draft);
+        self.say_offset(knowledge, peers, batch.received_at, draft);
         self.move_mark(batch.epoch, mark, batch.through, draft);
     }
 
@@ -164,6 +166,7 @@ impl Live {
     fn take_record(
         &mut self,
         knowledge: &KnowledgeSet,
+        peers: &mut Peers,
         batch: &Incoming,
         (seq, payload): (SequenceNumber, &[u8]),
         earlier: &Earlier,
@@ -179,7 +182,7 @@ impl Live {
                     if let Body::Diagnostic(report) = &mut observation.body {
                         report.finished_at = corrected(report.finished_at);
                     }
-                    self.take(knowledge, observation, batch.received_at, draft);
+                    self.take(knowledge, peers, observation, batch.received_at, draft);
                 }
                 if missing.is_empty() && lacking.is_empty() {
                     return;
@@ -206,7 +209,13 @@ impl Live {
     }
 
     /// Tells the rules how far the device's clock is off.
-    fn say_offset(&mut self, knowledge: &KnowledgeSet, received_at: Timestamp, draft: &mut Draft) {
+    fn say_offset(
+        &mut self,
+        knowledge: &KnowledgeSet,
+        peers: &mut Peers,
+        received_at: Timestamp,
+        draft: &mut Draft,
+    ) {
         let (component, metric) = (Component::only(ComponentKind::Os), semconv::TIME_OFFSET);
         let attributes = Attributes::none().with(attribute::REFERENCE, "collector");
         let series =
@@ -215,7 +224,7 @@ impl Live {
         if let Some(value) = self.clock.offset_to_say(received_at, is_followed) {
             let body = Body::Sample { metric: metric.into(), attributes, value };
             let observed_at = self.engine_time(received_at);
-            self.take(knowledge, Observation { component, observed_at, body }, received_at, draft);
+            self.take(knowledge, peers, Observation { component, observed_at, body }, received_at, draft);
         }
     }
 
@@ -245,12 +254,13 @@ impl Live {
     pub(crate) fn take(
         &mut self,
         knowledge: &KnowledgeSet,
+        peers: &mut Peers,
         observation: Observation,
         received_at: Timestamp,
         draft: &mut Draft,
     ) {
         draft.observations += 1;
-        if self.known.observe(knowledge, &observation, &mut draft.news) {
+        if self.known.observe(knowledge, peers, &observation, &mut draft.news) {
             self.device.facts.clone_from(&self.known.facts);
             self.device.hostname.clone_from(&self.known.hostname);
             draft.plan.facts = Some(self.device.facts.clone());

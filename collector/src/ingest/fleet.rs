@@ -9,11 +9,12 @@ use super::numbers::Numbers;
 use firstline_collector_core::device::{KnownDevice, News};
 use firstline_collector_core::fleet::{Act, AttributeKind, Fleet, Place, Shell, Unticketed};
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
+use firstline_collector_core::peers::Peers;
 use firstline_collector_core::ticket::{REOPEN_WITHIN, Ticket, TimelineEntry};
 use firstline_collector_store::plan::SharedPlan;
-use firstline_collector_store::record::{DeviceFilter, DeviceStatus, Page};
+use firstline_collector_store::record::{Device, DeviceFilter, DeviceStatus, LatestContent, Page};
 use firstline_collector_store::{Store, StoreError};
-use firstline_model::{DeviceId, Presence, TicketId, Timestamp};
+use firstline_model::{Body, DeviceId, Observation, Presence, TicketId, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const USED_LATELY: Duration = Duration::from_secs(30 * 24 * 3600);
 #[derive(Default)]
 pub(super) struct LiveFleet {
     fleet: Fleet,
+    /// What devices measure, where entries compare them. What a commit that failed brought may stay in it: it comes again.
+    peers: Peers,
     /// By place, for the scopes of entries.
     traits: Vec<DeviceTraits>,
     /// The devices were read.
@@ -56,6 +59,9 @@ impl LiveFleet {
         knowledge: &KnowledgeSet,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if self.peers.lacks(knowledge) {
+            self.read_peers(store, knowledge).await?;
+        }
         if self.is_current {
             return Ok(());
         }
@@ -76,25 +82,41 @@ impl LiveFleet {
         Ok(())
     }
 
+    /// What was said before the collector started, or before an entry compared it.
+    async fn read_peers(&mut self, store: &dyn Store, knowledge: &KnowledgeSet) -> Result<(), StoreError> {
+        let names: Vec<&str> = Peers::metrics(knowledge).into_iter().collect();
+        let mut newest = store.newest_of(&names).await?;
+        newest.sort_by(|(one, a), (other, b)| (a.observed_at, one).cmp(&(b.observed_at, other)));
+        let mut devices = HashMap::new();
+        for_each_active(store, |device| {
+            devices.insert(device.id.clone(), (Live::traits_of(&device), device.facts));
+        })
+        .await?;
+        self.peers.begin(knowledge);
+        for (id, value) in newest {
+            let Some((traits, facts)) = devices.get(&id) else { continue };
+            let LatestContent::Sample { value: number, attributes } = value.content else { continue };
+            let body = Body::Sample { metric: value.name.into(), attributes, value: number };
+            let said = Observation { component: value.component, observed_at: value.observed_at, body };
+            self.peers.observe(knowledge, traits, facts, &said);
+        }
+        Ok(())
+    }
+
+    /// What devices measure, where entries compare them.
+    pub(super) fn peers_mut(&mut self) -> &mut Peers {
+        &mut self.peers
+    }
+
     async fn read_devices(&mut self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
-        let filter = DeviceFilter { status: Some(DeviceStatus::Active), ..DeviceFilter::default() };
-        let mut page = Page::first(Page::MAX_LIMIT);
-        loop {
-            let found = store.devices(&filter, &page).await?;
-            for device in found.rows {
-                if self.fleet.place(&device.id).is_some() {
-                    continue;
-                }
-                let live = Live::traits_of(&device);
-                let place = self.add(live, now);
+        for_each_active(store, |device| {
+            if self.fleet.place(&device.id).is_none() {
+                let place = self.add(Live::traits_of(&device), now);
                 self.fleet.know(place, &device.facts, device.site.as_deref());
                 self.fleet.not_heard_yet(place);
             }
-            page.after = found.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
+        })
+        .await?;
         let parts = store.parts(AttributeKind::SHARED_PARTS, now.minus(USED_LATELY)).await?;
         for (device, component) in parts {
             if let Some(place) = self.fleet.place(&device) {
@@ -125,6 +147,7 @@ impl LiveFleet {
                 }
             }
             DeviceStatus::Revoked | DeviceStatus::Retired | DeviceStatus::Quarantined => {
+                self.peers.retire(live.id());
                 if let Some(place) = self.fleet.place(live.id()) {
                     self.fleet.retire(place, now);
                 }
@@ -201,6 +224,20 @@ impl LiveFleet {
         }
         desk.shared.causes = self.fleet.take_changes();
         Ok(())
+    }
+}
+
+/// Reads all devices in service, page by page.
+async fn for_each_active(store: &dyn Store, mut each: impl FnMut(Device) + Send) -> Result<(), StoreError> {
+    let filter = DeviceFilter { status: Some(DeviceStatus::Active), ..DeviceFilter::default() };
+    let mut page = Page::first(Page::MAX_LIMIT);
+    loop {
+        let found = store.devices(&filter, &page).await?;
+        found.rows.into_iter().for_each(&mut each);
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(());
+        }
     }
 }
 

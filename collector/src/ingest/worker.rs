@@ -18,6 +18,7 @@ use crate::limits;
 use crate::telemetry::Figures;
 use firstline_collector_core::fleet::Act;
 use firstline_collector_core::knowledge::KnowledgeSet;
+use firstline_collector_core::peers::Peers;
 use firstline_collector_core::quiet::{Quiet, Window};
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan, SharedPlan};
@@ -367,7 +368,8 @@ impl Worker {
                     }
                 };
                 let mut draft = live.draft();
-                let noticed = judge(live, &knowledge, todo, &earlier, now, &mut draft);
+                let peers = self.fleet.peers_mut();
+                let noticed = judge(live, &knowledge, peers, todo, &earlier, now, &mut draft);
                 if draft.lacks_earlier {
                     self.ingest.registry.tell(device, Notice::SendWhole);
                 }
@@ -565,6 +567,7 @@ impl Worker {
 fn judge(
     live: &mut Live,
     knowledge: &KnowledgeSet,
+    peers: &mut Peers,
     todo: &Todo,
     earlier: &Earlier,
     now: Timestamp,
@@ -583,10 +586,10 @@ fn judge(
         if sabotage::is(sabotage::NO_DEDUPE_KEY) {
             live.marks.retain(|(epoch, _)| *epoch != incoming.epoch);
         }
-        live.take_batch(knowledge, incoming, earlier, draft);
+        live.take_batch(knowledge, peers, incoming, earlier, draft);
     }
     for observation in &todo.observed {
-        live.take(knowledge, observation.clone(), now, draft);
+        live.take(knowledge, peers, observation.clone(), now, draft);
     }
     live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
     // Time passes for a device with every batch too: its own clock says how much.

@@ -73,8 +73,16 @@ fn reference(to: &Reference) -> String {
             format!("{level} within {} at the rate of the last {}", duration(*within), duration(*over))
         }
         Reference::Usual { times, spreads, of } => {
-            let far = if *spreads > 0.0 { format!(" and {spreads} usual deviations") } else { String::new() };
-            format!("{times} times the median of the {of} samples before{far}")
+            format!("{times} times the median of the {of} samples before{}", self::spreads(*spreads))
+        }
+        Reference::Peers { times, spreads, same, within, at_least } => {
+            let same: Vec<&str> = same.iter().map(|one| one.as_str()).collect();
+            format!(
+                "{times} times the median of at least {at_least} other devices of the same {} (values of the last {}){}",
+                same.join(" and "),
+                duration(*within),
+                self::spreads(*spreads)
+            )
         }
         Reference::ShareOf { whole, level, within, at_least } => format!(
             "{level} of what {} grows within {} (by at least {at_least})",
@@ -82,6 +90,10 @@ fn reference(to: &Reference) -> String {
             duration(*within)
         ),
     }
+}
+
+fn spreads(spreads: f64) -> String {
+    if spreads > 0.0 { format!(" and {spreads} usual deviations") } else { String::new() }
 }
 
 fn joined(parts: &[Condition], word: &str) -> String {

@@ -6,6 +6,7 @@
 mod condition;
 mod detect;
 mod example;
+mod moving;
 mod overlay;
 mod text;
 
@@ -79,8 +80,9 @@ pub(super) fn tables() -> Vec<(&'static str, &'static [&'static str])> {
         ("entry", ENTRY_KEYS),
         ("detect", detect::DETECT_KEYS),
         ("level", detect::LEVEL_KEYS),
-        ("moving", condition::MOVING_KEYS),
-        ("share_of", condition::SHARE_KEYS),
+        ("moving", moving::MOVING_KEYS),
+        ("peers", moving::PEERS_KEYS),
+        ("share_of", moving::SHARE_KEYS),
         ("match", condition::MATCH_KEYS),
         ("depends_on", detect::DEPENDENCY_KEYS),
         ("explain", text::EXPLAIN_KEYS),

@@ -108,6 +108,7 @@ const SECTIONS: &[Section] = &[
             ("all", "a list of conditions that must all hold; false wins over unknown"),
             ("any", "a list of conditions of which one is enough; true wins over unknown"),
             ("not", "the opposite; unknown stays unknown"),
+            ("known", "it is known to hold: what is unknown counts as false"),
             ("unless", "it is not known to hold"),
             ("every_component", "it holds on every component of the kind that was observed lately"),
             (
@@ -136,15 +137,32 @@ const SECTIONS: &[Section] = &[
             ("times", "so many times the median"),
             (
                 "spreads",
-                "and so many usual deviations from the median, so that what varies much by itself is no fault (1.4826 times the median absolute deviation)",
+                "and so many usual deviations from the median, so that what varies much by itself is no fault (1.4826 times the median absolute deviation; of peers the distance of the quartiles by 1.349)",
             ),
-            ("median_of", "of so many samples before: what is usual for this component"),
+            ("median_of", "the median of so many samples before: what is usual for this component"),
+            (
+                "peers",
+                "what other devices of the same kind measure (below): `above = { times = 2, spreads = 3, peers = { same = \"model\", within = \"14d\" } }`",
+            ),
             ("reaches", "a level that it will reach"),
             ("within", "in this time"),
             (
                 "over",
                 "at the rate of the last this long: the median of all slopes, if three quarters of them are at least half of it",
             ),
+        ],
+    },
+    Section {
+        table: "peers",
+        title: "peers",
+        about: "The newest values of other devices, of the same component, metric and attributes. A device's own value does not count, and neither does one that is too old or could not be read last. What peers said is looked at when the device itself says something; with too few of them the comparison is unknown. The spread is taken from the quartiles, so when a quarter of the peers are as bad, nobody stands out. Peers of a back-test of one site are those of that site.",
+        keys: &[
+            (
+                "same",
+                "in what devices are the same, one or several: `model`, `device_class`, `os`, `site`, `gateway_mac`; a device that does not say what it is has no peers",
+            ),
+            ("within", "values of others count for so long"),
+            ("at_least", "so many others must be known, 3 or more; 5 when left out"),
         ],
     },
     Section {
@@ -258,6 +276,7 @@ const SECTIONS: &[Section] = &[
             ("every", "again and again at this distance"),
             ("to", "until then"),
             ("component", "what it is about"),
+            ("peers", "other devices of the same kind say it: how many, or a list with the `value` of each"),
             ("metric", "a sample"),
             ("event", "an event"),
             ("state", "a document"),

@@ -10,6 +10,7 @@ use firstline_collector_core::device::{KnownDevice, News};
 use firstline_collector_core::finding::{DeviceState, Phase};
 use firstline_collector_core::fleet::{Fleet, Place};
 use firstline_collector_core::knowledge::{DeviceTraits, KnowledgeSet};
+use firstline_collector_core::peers::Peers;
 use firstline_model::{Body, Observation, Timestamp, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -24,6 +25,8 @@ pub(crate) struct Replay<'k, L> {
     house: House<'k, L>,
     /// The same devices, in the same order, as far as they have something in common.
     fleet: Fleet,
+    /// What they measure, where entries compare them.
+    peers: Peers,
     /// Places of devices by id. Never iterated, so its order cannot show.
     places: HashMap<String, usize>,
     deadlines: BTreeSet<(Timestamp, usize)>,
@@ -47,6 +50,7 @@ impl<'k, L: Listener> Replay<'k, L> {
         Self {
             house: House::new(knowledge, output),
             fleet: Fleet::default(),
+            peers: Peers::default(),
             places: HashMap::new(),
             deadlines: BTreeSet::new(),
             now: Timestamp::from_millis(i64::MIN),
@@ -95,7 +99,8 @@ impl<'k, L: Listener> Replay<'k, L> {
         let at = observation.observed_at;
         let played = &mut self.house.devices[place];
         let mut news = News::default();
-        let facts_changed = played.known.observe(self.house.knowledge, observation, &mut news);
+        let facts_changed =
+            played.known.observe(self.house.knowledge, &mut self.peers, observation, &mut news);
         self.fleet.heard(Place(place), at);
         match &observation.body {
             Body::Facts(facts) if facts_changed => {

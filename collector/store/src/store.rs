@@ -110,6 +110,8 @@ pub trait Ingest: Send + Sync {
         kinds: &[ComponentKind],
         since: Timestamp,
     ) -> Result<Vec<(DeviceId, Component)>, StoreError>;
+    /// The newest values of these names, of every device, in no order.
+    async fn newest_of(&self, names: &[&str]) -> Result<Vec<(DeviceId, LatestValue)>, StoreError>;
     /// Makes something of no meaning durable, to see whether the store takes writes.
     async fn check_writable(&self) -> Result<(), StoreError>;
     /// These records of a device, as they came, as far as they are still kept.

@@ -107,13 +107,22 @@ fn laptop(days: u32, random: &mut Random) -> Vec<Span> {
             pauses.push((begin, begin + random.whole(MINUTE, 4 * MINUTE), Link::Wifi));
         }
         let mut link = at_desk;
-        let mut boots = !patched && is_patch_day(day.wrapping_sub(1));
+        // A week begins with a start, and updates ask for one.
+        let mut boots = spans.is_empty() || (!patched && is_patch_day(day.wrapping_sub(1)));
+        let mut patches = !spans.is_empty();
         for (to, next, then) in pauses {
-            spans.push(Span { from, to, link, boots, patched: boots, ending: closing(random) });
+            spans.push(Span { from, to, link, boots, patched: boots && patches, ending: closing(random) });
             patched |= boots;
-            (from, link, boots) = (next, then, false);
+            (from, link, boots, patches) = (next, then, false, true);
         }
-        spans.push(Span { from, to: evening, link, boots, patched: boots, ending: closing(random) });
+        spans.push(Span {
+            from,
+            to: evening,
+            link,
+            boots,
+            patched: boots && patches,
+            ending: closing(random),
+        });
         patched |= boots;
         if random.chance(0.15) {
             let from = day * DAY + 20 * HOUR + random.whole(0, HOUR);

@@ -45,6 +45,8 @@ pub(super) enum What {
     Event { name: &'static str, component: String, attributes: String },
     /// One measurement of a part that is not measured otherwise.
     Sample { metric: &'static str, component: String, attributes: String, value: f64 },
+    /// Somebody restarts the machine.
+    Restart,
     /// The machine restarts by itself.
     Crash { cause: &'static str },
     /// Facts that changed; the inside of a JSON object.
@@ -71,6 +73,8 @@ pub(super) struct Fault {
     pub onset: u32,
     /// How often the probe that sees it runs.
     pub every: u32,
+    /// It is not noticed before this second: others have to be known first.
+    pub earliest: u32,
     /// Shortest and longest duration; it ends with the trace when that is earlier.
     pub lasts: (u32, u32),
     /// Of these words one should be in the likely cause.
@@ -98,6 +102,7 @@ impl Fault {
             hold: 0,
             onset: 0,
             every,
+            earliest: 0,
             lasts: FOREVER,
             cause: &[],
             effects: Vec::new(),

@@ -64,6 +64,8 @@ pub(super) struct Device {
     pub vpn: &'static str,
     pub driver: String,
     pub watches_certificate: bool,
+    /// Its whole model takes long to start: that is how it is, and no fault.
+    pub starts_slowly: bool,
     /// How full its disk usually is.
     pub usual_fill: f64,
     pub spans: Vec<Span>,
@@ -105,6 +107,8 @@ const MODELS: &[&str] = &[
     "PowerEdge R450",
     "ProLiant DL360",
 ];
+/// An old model.
+const SLOW_MODEL: &str = "ThinkPad T14 G4";
 pub(super) const VPN_GATEWAYS: &[&str] = &["vpn-north", "vpn-south"];
 
 pub(super) fn build(devices: usize, days: u32, seed: u64) -> Office {
@@ -193,6 +197,7 @@ fn device(number: usize, sites: &[Site], days: u32, random: &mut Random) -> Devi
         rotating: class != Class::Laptop && random.chance(0.35),
         vpn: VPN_GATEWAYS[site % VPN_GATEWAYS.len()],
         driver: format!("31.0.{}", random.whole(2, 4)),
+        starts_slowly: model == SLOW_MODEL,
         watches_certificate: class == Class::Server || random.chance(0.15),
         usual_fill: random.range(0.25, 0.78),
         spans: Vec::new(),

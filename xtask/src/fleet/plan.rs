@@ -229,6 +229,9 @@ impl Planner<'_> {
         } else {
             self.random.whole(fault.lasts.0, fault.lasts.1)
         };
+        if at < fault.earliest {
+            return false;
+        }
         let last_happening = fault.happenings.iter().map(|happening| happening.after).max().unwrap_or(0);
         let mut to = at.saturating_add(lasts).min(self.end);
         if fault.link.is_some() {

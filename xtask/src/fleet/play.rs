@@ -30,6 +30,8 @@ struct Machine {
     lively_until: Vec<u32>,
     /// An event that is told after the next start.
     to_tell: Option<String>,
+    /// It is being restarted by somebody.
+    restarts: bool,
 }
 
 /// Planned: a step of the plan, or the next measurement of a series.
@@ -82,6 +84,7 @@ pub(super) fn play(
             told_facts: false,
             lively_until: vec![0; device.series.len()],
             to_tell: None,
+            restarts: false,
         })
         .collect();
     let mut player = Player {
@@ -305,6 +308,19 @@ impl<W: Write> Player<'_, W> {
                 self.machines[device].to_tell = Some(event);
                 return Ok(());
             }
+            What::Restart => {
+                if !self.is_heard(at, device) {
+                    return Ok(());
+                }
+                let back = at + 60 + self.random.whole(0, 60);
+                self.presence(at, device, "shut_down")?;
+                let clocks = &mut self.machines[device].clocks;
+                (clocks.booted, clocks.up_before) = (back, 0.0);
+                self.machines[device].dark_until = back;
+                self.machines[device].restarts = true;
+                self.push(back, Next::Back(device));
+                return Ok(());
+            }
             What::Event { .. } | What::Sample { .. } | What::Facts(_) => {}
         }
         if !self.is_heard(at, device) {
@@ -320,7 +336,7 @@ impl<W: Write> Player<'_, W> {
                 self.sample(at, device, metric, component, attributes, *value)
             }
             What::Facts(facts) => self.facts(at, device, facts),
-            What::Dark(_) | What::Crash { .. } => Ok(()),
+            What::Dark(_) | What::Crash { .. } | What::Restart => Ok(()),
         }
     }
 
@@ -328,9 +344,12 @@ impl<W: Write> Player<'_, W> {
         if !self.machines[device].on {
             return Ok(());
         }
-        if let Some(event) = self.machines[device].to_tell.take() {
+        let event = self.machines[device].to_tell.take();
+        if std::mem::take(&mut self.machines[device].restarts) || event.is_some() {
             self.presence(at, device, "online")?;
             self.boot(at, device)?;
+        }
+        if let Some(event) = event {
             self.write(at, device, &event)?;
         }
         self.machines[device].clocks.awake_since = at;

@@ -4,6 +4,7 @@
 
 use crate::finding::{DeviceState, LatestSample, LatestState, Rhythm, SeriesKey, shared_attributes};
 use crate::knowledge::{KnowledgeIndex, MetricUse};
+use crate::peers::Beside;
 use crate::quiet::{Cause, settle};
 use firstline_model::{Attributes, Component, Presence, Timestamp, Value, semconv};
 use std::time::Duration;
@@ -130,6 +131,21 @@ pub(crate) fn sample(
     known.tidy();
     expect(state, used, at);
     true
+}
+
+/// Keeps what other devices measure beside the newest sample of a series.
+pub(crate) fn stands_beside(
+    state: &mut DeviceState,
+    component: &Component,
+    metric: &str,
+    attributes: &Attributes,
+    beside: Vec<Beside>,
+) {
+    let names_it = |name: &str| !semconv::STATE_ATTRIBUTES.contains(&name);
+    if let Some(known) = state.samples.selected_mut(component, metric, attributes, names_it) {
+        known.history_mut().beside = beside;
+        known.tidy();
+    }
 }
 
 /// The next one of this series is expected.

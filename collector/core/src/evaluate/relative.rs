@@ -23,15 +23,17 @@ pub(super) fn evaluate(
                 let newest = matching(moment, other).max_by_key(|(_, sample)| sample.observed_at);
                 newest.filter(|(_, other)| !other.is_unreadable()).map(|(_, other)| other.value + plus)
             }
-            Reference::Usual { times, spreads, of } => usual(sample, *of).map(|usual| {
-                let far = spreads * usual.spread;
-                match compare {
-                    Compare::Below | Compare::AtMost => (usual.median * times).min(usual.median - far),
-                    Compare::Above | Compare::AtLeast | Compare::Equals => {
-                        (usual.median * times).max(usual.median + far)
-                    }
-                }
-            }),
+            Reference::Usual { times, spreads, of } => {
+                usual(sample, *of).map(|usual| usual.far_off(compare, *times, *spreads))
+            }
+            Reference::Peers { times, spreads, same, within, at_least } => {
+                let beside = sample.history().beside.iter().find(|beside| beside.answers(same, *within));
+                let enough = usize::try_from(*at_least).unwrap_or(usize::MAX).max(2);
+                beside.filter(|beside| beside.count >= enough).map(|beside| {
+                    let usually = Usually { median: beside.median, spread: beside.spread };
+                    usually.far_off(compare, *times, *spreads)
+                })
+            }
             Reference::Reached { level, within, over } => {
                 return forecast(key, sample, compare, *level, *within, *over);
             }
@@ -120,10 +122,23 @@ fn slope(sample: &LatestSample, over: Duration) -> Option<f64> {
     Some(if behind * median > 0.0 && behind.abs() * 2.0 >= median.abs() { median } else { 0.0 })
 }
 
-/// What the values before the newest one usually are.
+/// What values usually are: those before the newest one, or those of other devices.
 struct Usually {
     median: f64,
     spread: f64,
+}
+
+impl Usually {
+    /// Where it begins to be unusual: both so many times the median and so many spreads from it.
+    fn far_off(&self, compare: Compare, times: f64, spreads: f64) -> f64 {
+        let far = spreads * self.spread;
+        match compare {
+            Compare::Below | Compare::AtMost => (self.median * times).min(self.median - far),
+            Compare::Above | Compare::AtLeast | Compare::Equals => {
+                (self.median * times).max(self.median + far)
+            }
+        }
+    }
 }
 
 /// A median absolute deviation times this is the standard deviation of what is distributed normally.

@@ -5,6 +5,7 @@
 //! there is something to remember.
 
 use super::{LatestSample, SeriesKey};
+use crate::peers::Beside;
 use firstline_model::{Attributes, Component, Timestamp};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -142,6 +143,9 @@ pub struct History {
     pub window: Vec<(Timestamp, f64)>,
     /// Why it could not be read last time, when that is newer than the sample.
     pub unavailable: Option<(Timestamp, String)>,
+    /// What other devices measured when the newest sample came. Not stored: after a start of the collector it is known
+    /// from the next sample on.
+    pub beside: Vec<Beside>,
 }
 
 impl History {
@@ -151,6 +155,7 @@ impl History {
         changed_at: None,
         window: Vec::new(),
         unavailable: None,
+        beside: Vec::new(),
     };
 
     /// Remembers the value that a newer one replaces, as one of at most `most`.

@@ -1,9 +1,10 @@
 //! Plays the worked examples of a knowledge entry: observations in, transitions out.
 
-use super::{DeviceTraits, Example, ExpectedTransition, KnowledgeEntry, KnowledgeSet};
+use super::{DeviceTraits, Example, ExpectedTransition, KnowledgeEntry, KnowledgeSet, Sameness};
 use crate::evaluate::{Transition, TransitionKind, advance, next_deadline, observe};
 use crate::finding::DeviceState;
-use firstline_model::{DeviceId, Timestamp};
+use crate::peers::Peers;
+use firstline_model::{DeviceId, Timestamp, Value};
 use std::fmt::Write as _;
 
 /// Plays one example and compares.
@@ -17,14 +18,30 @@ pub fn run_example(entry: &KnowledgeEntry, example: &Example) -> Result<(), Stri
     entry.enabled = true;
     let knowledge = KnowledgeSet::new([entry], Vec::new());
     let device = match DeviceId::new("example") {
-        Ok(device) => DeviceTraits { device, site: None, tags: Vec::new(), device_class: None },
+        Ok(device) => DeviceTraits {
+            device,
+            site: Some("example".to_owned()),
+            tags: Vec::new(),
+            device_class: Some("example".to_owned()),
+        },
         Err(invalid) => return Err(invalid.to_string()),
     };
     let mut state = DeviceState::default();
     let mut seen = Vec::new();
+    let facts = Value::map(Sameness::ALL.iter().map(|one| (one.as_str(), Value::from("example"))));
+    let mut peers = Peers::default();
+    let mut of_peers = example.peers.iter().peekable();
     for observation in &example.observations {
+        while let Some((number, said)) =
+            of_peers.next_if(|(_, said)| said.observed_at <= observation.observed_at)
+        {
+            if let Ok(id) = DeviceId::new(format!("peer-{number}")) {
+                peers.observe(&knowledge, &DeviceTraits { device: id, ..device.clone() }, &facts, said);
+            }
+        }
         pass_time(&knowledge, &device, &mut state, observation.observed_at.minus(MILLISECOND), &mut seen);
-        observe(&knowledge, &device, &mut state, observation, &mut seen);
+        let beside = peers.observe(&knowledge, &device, &facts, observation);
+        observe(&knowledge, &device, &mut state, observation, beside, &mut seen);
     }
     let last = example.observations.last().map(|observation| observation.observed_at);
     if let Some(until) = example.until.max(last) {

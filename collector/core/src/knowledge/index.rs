@@ -1,8 +1,9 @@
 //! Finds the rules that look at an observation, so that one that no rule looks at costs a lookup.
 
-use super::{Condition, KnowledgeEntry, Reference, SeriesMatch, Watched};
+use super::{Comparison, Condition, KnowledgeEntry, Reference, SeriesMatch, Watched};
 use firstline_model::{ComponentKind, RuleCode};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which rules look at what. Made once for a set of entries, overrides included.
@@ -17,6 +18,8 @@ pub(crate) struct KnowledgeIndex {
     watched: BTreeMap<String, BTreeSet<String>>,
     /// What is missed when it does not come: rule, its kind of component, the metric, and after how long.
     expected: BTreeSet<(RuleCode, ComponentKind, String, Duration)>,
+    /// Few, so they are found by looking at each.
+    comparisons: Vec<Arc<Comparison>>,
 }
 
 /// How the rules use one metric or event.
@@ -37,6 +40,8 @@ pub(crate) struct MetricUse {
     pub(crate) changes: bool,
     /// After how long it is missed; `None` when it is not.
     pub(crate) absent: Option<Duration>,
+    /// Whether it is compared with what other devices say.
+    pub(crate) compared: bool,
     /// The attributes that conditions name. Events are kept apart by these only, because the others (messages,
     /// program names) have no bound.
     pub(crate) selected: BTreeSet<String>,
@@ -106,6 +111,11 @@ impl KnowledgeIndex {
         &self.expected
     }
 
+    /// What is compared with other devices.
+    pub(crate) fn comparisons(&self) -> &[Arc<Comparison>] {
+        &self.comparisons
+    }
+
     fn add(&mut self, entry: &KnowledgeEntry, kind: ComponentKind, condition: &Condition) {
         let rule = (kind, entry.code.clone());
         let (series, depth, window) = match condition {
@@ -125,6 +135,15 @@ impl KnowledgeIndex {
                 }
                 Reference::Usual { of, .. } => {
                     (series, usize::try_from(*of).unwrap_or(1).saturating_add(1), None)
+                }
+                Reference::Peers { same, within, .. } => {
+                    let (series_of, same) = (series.clone(), same.clone());
+                    let one = Comparison { component: kind, series: series_of, same, within: *within };
+                    if !self.comparisons.iter().any(|known| **known == one) {
+                        self.comparisons.push(Arc::new(one));
+                    }
+                    self.metrics.entry(series.metric.clone()).or_default().compared = true;
+                    (series, 1, None)
                 }
                 Reference::ShareOf { whole, within, .. } => {
                     self.note(&rule, whole, 1, Some(*within));
@@ -170,8 +189,13 @@ impl KnowledgeIndex {
                     known.elsewhere.insert(*elsewhere);
                     known.depth = known.depth.max(used.depth);
                     known.window = known.window.max(used.window);
+                    known.compared |= used.compared;
                     known.selected.extend(used.selected);
                 }
+                let known = std::mem::take(&mut self.comparisons);
+                let new =
+                    there.comparisons.into_iter().filter(|one| !known.contains(one)).collect::<Vec<_>>();
+                self.comparisons = known.into_iter().chain(new).collect();
                 return;
             }
             Condition::Not(part) | Condition::Known(part) => return self.add(entry, kind, part),
@@ -208,7 +232,7 @@ impl Condition {
                 let other = match to {
                     Reference::Other { series, .. } => Some(series),
                     Reference::ShareOf { whole, .. } => Some(whole),
-                    Reference::Usual { .. } | Reference::Reached { .. } => None,
+                    Reference::Usual { .. } | Reference::Reached { .. } | Reference::Peers { .. } => None,
                 };
                 series.metric == metric || other.is_some_and(|other| other.metric == metric)
             }

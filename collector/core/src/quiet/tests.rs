@@ -7,6 +7,7 @@ use crate::evaluate::{advance, next_deadline, observe};
 use crate::finding::DeviceState;
 use crate::fixture::{at, code, device, observed_facts, presence as presence_at, space, used};
 use crate::knowledge::{KnowledgeSet, Scope};
+use crate::peers::Peers;
 use firstline_model::{Presence, Value};
 use proptest::prelude::*;
 
@@ -121,7 +122,14 @@ fn play(quiet: Quiet, full: &[bool]) -> (Vec<i64>, Vec<(i64, String)>) {
             advance(&knowledge, &traits, &mut state, due, &mut out);
             assert!(state.findings != before, "a deadline at {due} that means nothing");
         }
-        observe(&knowledge, &traits, &mut state, &used(now, if *full { 0.95 } else { 0.5 }), &mut out);
+        observe(
+            &knowledge,
+            &traits,
+            &mut state,
+            &used(now, if *full { 0.95 } else { 0.5 }),
+            Vec::new(),
+            &mut out,
+        );
     }
     let second = |transition: &crate::evaluate::Transition| crate::fixture::seconds(transition.at);
     let fired = out.iter().filter(|t| t.kind == TransitionKind::Fired).map(second).collect();
@@ -196,11 +204,11 @@ fn what_a_machine_does_just_after_it_came_back_waits_until_it_has_settled() {
         knowledge.quiet = Quiet::standard();
         let (traits, mut state, mut out) = (device(), DeviceState::default(), Vec::new());
         for (t, presence) in [(0, Presence::Online), (60, before), (3600, Presence::Online)] {
-            observe(&knowledge, &traits, &mut state, &presence_at(t, presence), &mut out);
+            observe(&knowledge, &traits, &mut state, &presence_at(t, presence), Vec::new(), &mut out);
         }
         for t in (3600..3600 + seconds).step_by(20) {
             advance(&knowledge, &traits, &mut state, at(t - 1), &mut out);
-            observe(&knowledge, &traits, &mut state, &used(t, 0.95), &mut out);
+            observe(&knowledge, &traits, &mut state, &used(t, 0.95), Vec::new(), &mut out);
         }
         advance(&knowledge, &traits, &mut state, at(3600 + seconds), &mut out);
         let told = out
@@ -229,7 +237,12 @@ fn another_network_and_another_system_are_noticed_when_they_change_and_not_when_
             KnownDevice::new(device(), "pc-1".to_owned(), none, DeviceState::default(), Vec::new());
         for (name, value) in facts {
             let facts = Value::map([(*name, Value::from(*value))]);
-            known.observe(&KnowledgeSet::default(), &observed_facts(10, facts), &mut News::default());
+            known.observe(
+                &KnowledgeSet::default(),
+                &mut Peers::default(),
+                &observed_facts(10, facts),
+                &mut News::default(),
+            );
         }
         known.state.settling
     };

@@ -58,7 +58,7 @@ impl Day {
         let observation = Observation { component, observed_at: at(t), body };
         let mut transitions = Vec::new();
         advance(&self.knowledge, &self.device, &mut self.state, at(t), &mut transitions);
-        observe(&self.knowledge, &self.device, &mut self.state, &observation, &mut transitions);
+        observe(&self.knowledge, &self.device, &mut self.state, &observation, Vec::new(), &mut transitions);
         self.decide(t, &transitions, &[]);
     }
 

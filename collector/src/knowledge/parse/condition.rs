@@ -3,7 +3,7 @@
 use super::super::problem::{Place, Problems, advice};
 use super::super::tree::{Item, Node, Table};
 use super::detect::component_kind;
-use firstline_collector_core::knowledge::{Compare, Condition, Reference, SeriesMatch, TextMatch, Watched};
+use firstline_collector_core::knowledge::{Compare, Condition, SeriesMatch, TextMatch, Watched};
 use firstline_model::semconv;
 
 /// The keys that make a condition.
@@ -30,6 +30,7 @@ pub(super) const CONDITION_KEYS: &[&str] = &[
     "all",
     "any",
     "not",
+    "known",
     "unless",
     "every_component",
     "any_component",
@@ -37,7 +38,8 @@ pub(super) const CONDITION_KEYS: &[&str] = &[
 ];
 
 /// The keys that hold conditions themselves.
-const GROUP_KEYS: &[&str] = &["all", "any", "not", "unless", "every_component", "any_component", "on"];
+const GROUP_KEYS: &[&str] =
+    &["all", "any", "not", "known", "unless", "every_component", "any_component", "on"];
 
 /// The keys that compare a number.
 const COMPARE_KEYS: &[(&str, Compare)] = &[
@@ -51,11 +53,6 @@ const COMPARE_KEYS: &[(&str, Compare)] = &[
 /// What a table is about; the tables inside it need not repeat it.
 const SUBJECT_KEYS: &[&str] = &["metric", "event", "state", "key", "where"];
 
-/// The keys of `share_of`.
-pub(super) const SHARE_KEYS: &[&str] = &["metric", "where", "at_least"];
-/// The keys of what stands in the place of a number that is compared with.
-pub(super) const MOVING_KEYS: &[&str] =
-    &["metric", "where", "plus", "times", "spreads", "median_of", "reaches", "within", "over"];
 /// The keys of what stands in the place of a text.
 pub(super) const MATCH_KEYS: &[&str] = &["not", "starts_with"];
 
@@ -96,11 +93,12 @@ impl Reader {
             }
             parts.push(if key == "all" { Condition::All(inner) } else { Condition::Any(inner) });
         }
-        for key in ["not", "unless", "every_component"] {
+        for key in ["not", "known", "unless", "every_component"] {
             let Some(item) = table.get(key) else { continue };
             let inner = Box::new(self.inner(table, item, key, depth, problems)?);
             parts.push(match key {
                 "not" => Condition::Not(inner),
+                "known" => Condition::Known(inner),
                 "unless" => Condition::Not(Box::new(Condition::Known(inner))),
                 _ => Condition::EveryComponent(inner),
             });
@@ -244,95 +242,6 @@ impl Reader {
         }
     }
 
-    /// `share_of = { metric = "...", at_least = 1000 }` beside a comparison and `within`.
-    fn share_of(
-        self,
-        table: &Table,
-        series: SeriesMatch,
-        compare: Compare,
-        level: f64,
-        problems: &mut Problems,
-    ) -> Option<Condition> {
-        let item = table.get("share_of")?;
-        let inner = item.table("share_of", problems)?;
-        inner.only("`share_of`", SHARE_KEYS, problems);
-        let within = within(table, "share_of", &item.place, problems)?;
-        let at_least = inner.get("at_least").map_or(Some(0.0), |item| item.number("at_least", problems))?;
-        let whole = self.named_series(inner, problems)?;
-        Some(Condition::Relative {
-            series,
-            compare,
-            to: Reference::ShareOf { whole, level, within, at_least },
-        })
-    }
-
-    /// `above = { metric = "...", where = {..}, plus = -5 }` or `above = { times = 2, median_of = 10 }`.
-    fn moving(
-        self,
-        inner: &Table,
-        series: SeriesMatch,
-        compare: Compare,
-        problems: &mut Problems,
-    ) -> Option<Condition> {
-        inner.only("a moving level", MOVING_KEYS, problems);
-        if let Some(item) = inner.get("reaches") {
-            refuse(
-                inner,
-                &["metric", "where", "plus", "times", "spreads", "median_of"],
-                "`reaches`",
-                problems,
-            );
-            let level = item.number("reaches", problems)?;
-            let within = within(inner, "reaches", &item.place, problems)?;
-            let Some(over) = inner.get("over") else {
-                problems.add(
-                    &item.place,
-                    "`reaches` has no `over`",
-                    "say how far to look back: `over = \"2h\"`",
-                );
-                return None;
-            };
-            let over = over.duration("over", problems)?;
-            return Some(Condition::Relative {
-                series,
-                compare,
-                to: Reference::Reached { level, within, over },
-            });
-        }
-        let to = match inner.get("median_of") {
-            Some(item) => {
-                refuse(inner, &["metric", "where", "plus"], "`median_of`", problems);
-                let times = inner.get("times").map_or(Some(1.0), |item| item.number("times", problems))?;
-                let of = whole(item, "median_of", problems)?;
-                if of > 60 {
-                    problems.add(&item.place, format!("`median_of` is {of}"), "at most 60 samples are kept");
-                    return None;
-                }
-                let spreads =
-                    inner.get("spreads").map_or(Some(0.0), |item| item.number("spreads", problems))?;
-                if spreads < 0.0 {
-                    problems.add(&item.place, "`spreads` is negative", "it is a distance: `spreads = 3`");
-                    return None;
-                }
-                Reference::Usual { times, spreads, of }
-            }
-            None => {
-                refuse(inner, &["times", "spreads"], "another metric", problems);
-                let plus = inner.get("plus").map_or(Some(0.0), |item| item.number("plus", problems))?;
-                Reference::Other { series: self.named_series(inner, problems)?, plus }
-            }
-        };
-        Some(Condition::Relative { series, compare, to })
-    }
-
-    fn named_series(self, inner: &Table, problems: &mut Problems) -> Option<SeriesMatch> {
-        if inner.get("metric").is_none() {
-            let advice = "name the metric, or give `times` and `median_of`";
-            problems.add(&inner.place, "it is not clear what is compared with", advice);
-        }
-        self.series(inner, "metric", problems)
-    }
-
     fn event(self, table: &Table, problems: &mut Problems) -> Option<Condition> {
         let compare: Vec<&str> = COMPARE_KEYS.iter().map(|(key, _)| *key).collect();
         refuse(table, &compare, "an event", problems);
@@ -351,7 +260,7 @@ impl Reader {
         Some(Condition::Event { series, count, within })
     }
 
-    fn series(self, table: &Table, key: &str, problems: &mut Problems) -> Option<SeriesMatch> {
+    pub(super) fn series(self, table: &Table, key: &str, problems: &mut Problems) -> Option<SeriesMatch> {
         let item = table.get(key)?;
         let metric = item.text(key, problems)?.to_owned();
         self.known_metric(&metric, &item.place, problems);
@@ -525,7 +434,7 @@ pub(super) fn comparison(table: &Table) -> Option<(&'static str, Compare, &Item)
     COMPARE_KEYS.iter().find_map(|(key, compare)| table.get(key).map(|item| (*key, *compare, item)))
 }
 
-fn refuse(table: &Table, keys: &[&str], with: &str, problems: &mut Problems) {
+pub(super) fn refuse(table: &Table, keys: &[&str], with: &str, problems: &mut Problems) {
     for key in keys {
         if let Some(item) = table.get(key) {
             problems.add(&item.place, format!("`{key}` does not go with {with}"), "");
@@ -533,7 +442,12 @@ fn refuse(table: &Table, keys: &[&str], with: &str, problems: &mut Problems) {
     }
 }
 
-fn within(table: &Table, key: &str, place: &Place, problems: &mut Problems) -> Option<std::time::Duration> {
+pub(super) fn within(
+    table: &Table,
+    key: &str,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<std::time::Duration> {
     match table.get("within") {
         Some(item) => item.duration("within", problems),
         None => {
@@ -543,7 +457,7 @@ fn within(table: &Table, key: &str, place: &Place, problems: &mut Problems) -> O
     }
 }
 
-fn whole(item: &Item, key: &str, problems: &mut Problems) -> Option<u32> {
+pub(super) fn whole(item: &Item, key: &str, problems: &mut Problems) -> Option<u32> {
     let number = item.number(key, problems)?;
     if number.fract() == 0.0 && (1.0..=10_000.0).contains(&number) {
         return Some(number as u32);

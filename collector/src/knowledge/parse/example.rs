@@ -18,6 +18,7 @@ pub(super) const OBSERVATION_KEYS: &[&str] = &[
     "every",
     "to",
     "component",
+    "peers",
     "metric",
     "event",
     "state",
@@ -49,17 +50,23 @@ fn example(table: &Table, reader: Reader, problems: &mut Problems) -> Option<Exa
     table.only("[[example]]", EXAMPLE_KEYS, problems);
     let name = table.required_text("the example", "name", problems);
     let component = table.get("component").and_then(|item| component(item, problems));
-    let mut observations = Vec::new();
+    let (mut observations, mut peers) = (Vec::new(), Vec::new());
     for inner in table.tables("observations", problems) {
         inner.only("an observation", OBSERVATION_KEYS, problems);
-        expand(inner, component.as_ref(), reader, &mut observations, problems);
-        if observations.len() > MAX_OBSERVATIONS {
+        match inner.get("peers") {
+            None => {
+                expand(inner, component.as_ref(), reader, None, &mut observations, problems);
+            }
+            Some(item) => said_by_peers(inner, item, component.as_ref(), reader, &mut peers, problems),
+        }
+        if observations.len() + peers.len() > MAX_OBSERVATIONS {
             let what = format!("the example has more than {MAX_OBSERVATIONS} observations");
             problems.add(&inner.place, what, "take a longer `every`");
             return None;
         }
     }
     observations.sort_by_key(|observation| observation.observed_at);
+    peers.sort_by_key(|(_, observation): &(usize, Observation)| observation.observed_at);
     let until = table.get("until").and_then(|item| offset(item, "until", problems));
     if table.get("expect").is_none() {
         let advice = "write `expect = []` when nothing must happen";
@@ -69,7 +76,7 @@ fn example(table: &Table, reader: Reader, problems: &mut Problems) -> Option<Exa
     if problems.count() > before {
         return None;
     }
-    Some(Example { name: name?, observations, until, expect })
+    Some(Example { name: name?, observations, peers, until, expect })
 }
 
 fn offset(item: &Item, key: &str, problems: &mut Problems) -> Option<Timestamp> {
@@ -88,11 +95,41 @@ fn component(item: &Item, problems: &mut Problems) -> Option<Component> {
     }
 }
 
+/// The same observation of several other devices, or of each with a value of its own.
+fn said_by_peers(
+    table: &Table,
+    item: &Item,
+    default: Option<&Component>,
+    reader: Reader,
+    into: &mut Vec<(usize, Observation)>,
+    problems: &mut Problems,
+) {
+    let values: Vec<Option<f64>> = match &item.node {
+        Node::Number(count) if count.fract() == 0.0 && (1.0..=1000.0).contains(count) => {
+            vec![None; *count as usize]
+        }
+        Node::List(items) => items.iter().map(|item| item.number("peers", problems)).collect(),
+        Node::Number(_) | Node::Bool(_) | Node::Text(_) | Node::Table(_) => {
+            let advice = "write `peers = 8`, or a list with a value for each";
+            problems.add(&item.place, "`peers` does not say how many devices say it", advice);
+            return;
+        }
+    };
+    for (number, value) in values.into_iter().enumerate() {
+        let mut said = Vec::new();
+        if expand(table, default, reader, value, &mut said, problems).is_none() {
+            return;
+        }
+        into.extend(said.into_iter().map(|observation| (number, observation)));
+    }
+}
+
 /// One table is one observation, or with `every` and `to` a row of equal ones.
 fn expand(
     table: &Table,
     default: Option<&Component>,
     reader: Reader,
+    number: Option<f64>,
     into: &mut Vec<Observation>,
     problems: &mut Problems,
 ) -> Option<()> {
@@ -100,7 +137,7 @@ fn expand(
         Some(item) => Some(component(item, problems)?),
         None => default.cloned(),
     };
-    let body = body(table, reader, problems)?;
+    let body = body(table, reader, number, problems)?;
     let component = match (own, &body) {
         (Some(component), _) => component,
         (None, Body::Presence(_)) => Component::only(ComponentKind::Os),
@@ -144,7 +181,7 @@ fn expand(
     Some(())
 }
 
-fn body(table: &Table, reader: Reader, problems: &mut Problems) -> Option<Body> {
+fn body(table: &Table, reader: Reader, number: Option<f64>, problems: &mut Problems) -> Option<Body> {
     let kinds: Vec<(&str, &Item)> = ["metric", "event", "state", "unavailable", "presence"]
         .into_iter()
         .filter_map(|key| table.get(key).map(|item| (key, item)))
@@ -158,11 +195,18 @@ fn body(table: &Table, reader: Reader, problems: &mut Problems) -> Option<Body> 
     match *kind {
         "metric" => {
             reader.known_metric(&name, &item.place, problems);
-            let Some(value) = table.get("value") else {
-                problems.add(&table.place, "the sample has no `value`", "");
-                return None;
+            let value = match (number, table.get("value")) {
+                (Some(number), None) => number,
+                (None, Some(value)) => value.number("value", problems)?,
+                (Some(_), Some(item)) => {
+                    problems.add(&item.place, "`value` and the values of `peers` stand together", "keep one");
+                    return None;
+                }
+                (None, None) => {
+                    problems.add(&table.place, "the sample has no `value`", "");
+                    return None;
+                }
             };
-            let value = value.number("value", problems)?;
             Some(Body::Sample { metric: name.into(), attributes: attributes(table, problems)?, value })
         }
         "event" => Some(Body::Event { name: name.into(), attributes: attributes(table, problems)? }),

@@ -153,6 +153,7 @@ impl StoredSeries {
                 .map(|(at, amount)| (Timestamp::from_millis(at), amount.0))
                 .collect(),
             unavailable: self.unavailable.map(|(at, why)| (Timestamp::from_millis(at), why)),
+            beside: Vec::new(),
         };
         let first_at = Timestamp::from_millis(self.first_at.unwrap_or(self.observed_at));
         Ok((key, newest.with_history(history).first_seen(first_at)))

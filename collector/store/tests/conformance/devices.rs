@@ -127,6 +127,26 @@ async fn newest_values_replace_older_ones_and_come_in_order_of_component_and_nam
 }
 
 #[tokio::test]
+async fn the_newest_values_of_a_name_come_from_every_device() {
+    for subject in every_engine() {
+        let store = &*subject.store;
+        let mut expected = Vec::new();
+        for (name, number) in [("mac", 1.0), ("pc", 2.0)] {
+            let device = enrolled(store, name, None).await;
+            let sample = |value| LatestContent::Sample { value, attributes: Default::default() };
+            let values = ["boot", "rtt", "other"].map(|name| latest("os/0", name, sample(number)));
+            expected.extend(values[..2].iter().map(|value| (device.clone(), value.clone())));
+            let part = DevicePlan { latest: values.to_vec(), ..DevicePlan::unchanged(device) };
+            store.commit(plan([part])).await.unwrap();
+        }
+        let mut found = store.newest_of(&["rtt", "boot", "nothing"]).await.unwrap();
+        found.sort_by(|(one, a), (other, b)| (one, &a.name).cmp(&(other, &b.name)));
+        assert_eq!(found, expected, "{}", subject.name);
+        assert!(store.newest_of(&[]).await.unwrap().is_empty(), "{}", subject.name);
+    }
+}
+
+#[tokio::test]
 async fn what_a_device_says_of_itself_replaces_what_it_said_before() {
     for subject in every_engine() {
         let store = &*subject.store;

@@ -171,6 +171,7 @@ pub(crate) fn state() -> DeviceState {
         ],
         window: vec![(at(1), 2.5), (at(2), -0.0)],
         unavailable: Some((at(6), "not_permitted".to_owned())),
+        beside: Vec::new(),
     };
     let sample = LatestSample::new(at(5), 0.1 + 0.2, attributes, rhythm);
     let sample = sample.with_history(history).first_seen(at(1));

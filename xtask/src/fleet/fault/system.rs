@@ -1,6 +1,6 @@
 //! The operating system, its services and programs, its protection, and what is plugged into it.
 
-use super::{Domain, FOREVER, Fault, Kind, What, event, seconds};
+use super::{Domain, Effect, FOREVER, Fault, Kind, Shape, What, event, seconds};
 use crate::fleet::clock::{DAY, HOUR, MINUTE};
 use crate::fleet::office::{Class, Device};
 use crate::fleet::random::Random;
@@ -13,6 +13,7 @@ pub(super) const KINDS: &[Kind] = &[
     (4, program_hangs),
     (5, system_crashes),
     (4, kernel_fault),
+    (4, starts_slowly),
     (4, restart_postponed),
     (5, updates_missing),
     (5, clock_wrong),
@@ -102,6 +103,21 @@ fn kernel_fault(device: &Device, random: &mut Random) -> Option<Fault> {
     let fault = fault.onset(if count > 1 { 2 * apart } else { 0 });
     let fault = fault.timing(0, (2 * HOUR, 3 * HOUR)).cause(&["driver", "disk"]);
     (device.os == "linux").then_some(fault)
+}
+
+/// Slow from its first day, so its own past tells nothing: only others of its model do, once they have started too.
+fn starts_slowly(device: &Device, random: &mut Random) -> Option<Fault> {
+    let mut fault = system("boot.slow", device, "uptime")?.rules(&["boot.slow"], &[]);
+    let low = random.range(140.0, 200.0);
+    let shape = Shape { word: None, severity: "", values: Between(low, low + 60.0) };
+    fault.effects.push(Effect { slot: "boot", after: 0, shape });
+    let apart = random.whole(15 * MINUTE, 40 * MINUTE);
+    for n in 1..3 {
+        fault = fault.happens(n * apart, What::Restart);
+    }
+    (fault.every, fault.earliest) = (MINUTE, DAY + 12 * HOUR);
+    let fault = fault.onset(2 * apart).timing(0, FOREVER).cause(&["start", "disk"]);
+    (device.class == Class::Laptop && !device.starts_slowly).then_some(fault)
 }
 
 /// Only machines that are always on have a restart pending for seven days within two weeks.

@@ -42,7 +42,7 @@ struct Played {
 impl Played {
     fn sees(&mut self, knowledge: &KnowledgeSet, observation: &Observation) {
         let mut transitions: Vec<Transition> = Vec::new();
-        observe(knowledge, &device(), &mut self.state, observation, &mut transitions);
+        observe(knowledge, &device(), &mut self.state, observation, Vec::new(), &mut transitions);
         let traits = device();
         let context = DeskContext {
             now: observation.observed_at,

@@ -18,6 +18,7 @@ fn example(expect: &[&str]) -> Example {
     Example {
         name: "fills up".to_owned(),
         observations: (0..=16).map(|minute| used(minute * 60, 0.95)).collect(),
+        peers: Vec::new(),
         until: None,
         expect: expect.iter().map(|text| expected(text)).collect(),
     }

@@ -4,7 +4,7 @@ use super::{Fault, Kept, Memory, Request};
 use crate::StoreError;
 use crate::history::{KeptRecord, RecordPlace};
 use crate::plan::{CommitPlan, DevicePlan, TicketChange, ticket_changes};
-use crate::record::{AuditEntry, DeviceSnapshot, DeviceStatus, PendingDiagnostic};
+use crate::record::{AuditEntry, DeviceSnapshot, DeviceStatus, LatestValue, PendingDiagnostic};
 use crate::store::Ingest;
 use async_trait::async_trait;
 use firstline_collector_core::finding::Phase;
@@ -125,6 +125,13 @@ impl Ingest for Memory {
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    async fn newest_of(&self, names: &[&str]) -> Result<Vec<(DeviceId, LatestValue)>, StoreError> {
+        let kept = self.kept();
+        let all = kept.devices.iter().flat_map(|(id, one)| one.latest.values().map(move |value| (id, value)));
+        let named = all.filter(|(_, value)| names.contains(&value.name.as_str()));
+        Ok(named.map(|(id, value)| (id.clone(), value.clone())).collect())
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use crate::{StoreError, cursor};
 use async_trait::async_trait;
 use firstline_model::DeviceId;
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 #[async_trait]
 impl Devices for Sqlite {
@@ -106,20 +106,24 @@ fn list(connection: &Connection, filter: &DeviceFilter, page: &Page) -> Result<P
 }
 
 fn latest(connection: &Connection, id: &DeviceId) -> Result<Vec<LatestValue>, Failure> {
-    let statement = connection.prepare_cached(
-        "SELECT component_kind, component_id, name, series, observed_at, content, clock_suspect
-         FROM latest WHERE device = ?1",
-    )?;
-    collect(statement, [id.as_str()], |row| {
-        let kind: String = row.get(0)?;
-        let (series, content): (String, String) = (row.get(3)?, row.get(5)?);
-        Ok(LatestValue {
-            component: rows::component("latest", &kind, row.get(1)?)?,
-            name: row.get(2)?,
-            series: row::decode::<StoredAttributes>("latest", id, &series)?,
-            observed_at: row.get::<_, At>(4)?.0,
-            content: row::decode::<StoredContent>("latest", id, &content)?,
-            clock_suspect: row.get(6)?,
-        })
+    let statement =
+        connection.prepare_cached(&format!("SELECT {LATEST_COLUMNS} FROM latest WHERE device = ?1"))?;
+    collect(statement, [id.as_str()], latest_value)
+}
+
+/// What [`latest_value`] reads.
+pub(super) const LATEST_COLUMNS: &str =
+    "component_kind, component_id, name, series, observed_at, content, clock_suspect, device";
+
+pub(super) fn latest_value(row: &Row<'_>) -> Result<LatestValue, Failure> {
+    let kind: String = row.get(0)?;
+    let (series, content, device): (String, String, String) = (row.get(3)?, row.get(5)?, row.get(7)?);
+    Ok(LatestValue {
+        component: rows::component("latest", &kind, row.get(1)?)?,
+        name: row.get(2)?,
+        series: row::decode::<StoredAttributes>("latest", &device, &series)?,
+        observed_at: row.get::<_, At>(4)?.0,
+        content: row::decode::<StoredContent>("latest", &device, &content)?,
+        clock_suspect: row.get(6)?,
     })
 }

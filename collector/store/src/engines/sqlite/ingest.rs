@@ -104,6 +104,11 @@ impl Ingest for Sqlite {
         self.read(move |connection| shared::parts(connection, &kinds, since)).await
     }
 
+    async fn newest_of(&self, names: &[&str]) -> Result<Vec<(DeviceId, LatestValue)>, StoreError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.read(move |connection| shared::newest_of(connection, &names)).await
+    }
+
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.write(|connection| {
             // The value must change: SQLite writes no page that stays as it is.

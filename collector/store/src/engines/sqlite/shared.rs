@@ -1,7 +1,9 @@
 //! What several devices have in common when they fail alike.
 
+use super::devices::{LATEST_COLUMNS, latest_value};
 use super::failure::{Failure, integer};
 use super::rows::{self, At, collect, first};
+use crate::record::LatestValue;
 use crate::row::{self, StoredCause};
 use firstline_collector_core::fleet::SharedCause;
 use firstline_model::{Component, ComponentKind, DeviceId, TicketId, Timestamp};
@@ -59,5 +61,18 @@ pub(super) fn parts(
         let component = format!("{kind}/{id}").parse::<Component>();
         let component = component.map_err(|why| row::corrupt("latest", &device, &why))?;
         Ok((device, component))
+    })
+}
+
+/// The newest values of these names, of every device.
+pub(super) fn newest_of(
+    connection: &Connection,
+    names: &[String],
+) -> Result<Vec<(DeviceId, LatestValue)>, Failure> {
+    let marks = vec!["?"; names.len()].join(", ");
+    let statement =
+        connection.prepare_cached(&format!("SELECT {LATEST_COLUMNS} FROM latest WHERE name IN ({marks})"))?;
+    collect(statement, params_from_iter(names), |row| {
+        Ok((rows::device_id("latest", row.get(7)?)?, latest_value(row)?))
     })
 }
