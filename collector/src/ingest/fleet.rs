@@ -176,6 +176,9 @@ impl LiveFleet {
             Some(said) if noticed.presence.is_none() => self.fleet.presence(place, said, now),
             Some(_) | None => {}
         }
+        if draft.observations > 0 {
+            self.fleet.spoke(place, now);
+        }
         if noticed.facts {
             self.fleet.know(place, &live.device.facts, live.device.site.as_deref());
             if let Some(traits) = self.traits.get_mut(place.0) {

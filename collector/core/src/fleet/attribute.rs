@@ -79,6 +79,11 @@ impl AttributeKind {
         }
     }
 
+    /// Whether it is a place within a site.
+    pub(super) const fn is_within_a_site(self) -> bool {
+        matches!(self, Self::Switch | Self::GatewayMac | Self::Subnet | Self::Bssid)
+    }
+
     /// The sort that `text` names.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
@@ -290,10 +295,8 @@ impl Family {
     /// So many tenths of those who have it must fail. What is looked at every five minutes is noticed by one after the
     /// other: a place within a site is the cause only when most of it fails, else the site has not been heard of yet.
     pub(super) fn tenths(&self, kind: AttributeKind) -> usize {
-        use AttributeKind as A;
-        let is_within_a_site = matches!(kind, A::Switch | A::GatewayMac | A::Subnet | A::Bssid);
         match self {
-            Self::Network(_) if is_within_a_site => 6,
+            Self::Network(_) if kind.is_within_a_site() => 6,
             Self::Outage(_) | Self::Network(_) | Self::Printer(..) | Self::Named(..) | Self::System(_) => 3,
         }
     }

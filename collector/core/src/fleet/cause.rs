@@ -67,7 +67,15 @@ impl Fleet {
             (unlikely || burst).then_some((chance, *one))
         });
         // Equally likely ones are told apart by their kind: the wider place first, then what stands in it.
-        judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))).map(|(_, one)| one.clone())
+        let best = judged.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)))?.1;
+        // Laptops on Wi-Fi are the ones that can tell of a power cut, and they share a router.
+        let site = own.iter().find(|one| one.kind == AttributeKind::Site);
+        let wider = site.filter(|site| {
+            family.is_outage()
+                && best.kind.is_within_a_site()
+                && self.fails_beside(site, best, |place| failing.contains_key(place), now)
+        });
+        Some(wider.unwrap_or(best).clone())
     }
 
     /// Opens the group of a shared cause, or opens it again, and takes everybody in whom it explains.

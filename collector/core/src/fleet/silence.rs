@@ -4,7 +4,7 @@
 //! with: then it is the collector or the trace that ended.
 
 use super::attribute::AttributeKind;
-use super::{Act, Attribute, Fleet, Place, Stream, significance};
+use super::{Act, Attribute, Fleet, MemberFinding, Place, Stream, significance};
 use firstline_model::{RuleCode, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,6 +27,8 @@ const CUT_OFF: Duration = Duration::from_secs(90);
 const SPARED: usize = 5;
 /// Fewer devices are no outage.
 const FEWEST: usize = 5;
+/// Who was heard so lately works; what fails together shows within it.
+const OVERDUE: Duration = Duration::from_secs(60);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const PLACES: [AttributeKind; 5] = [
     AttributeKind::Site,
@@ -55,6 +57,18 @@ impl Fleet {
         if self.next_look.is_none() && self.members.len() > FEWEST {
             self.next_look = Some(at.plus(LOOK));
         }
+    }
+
+    /// A device whose stream is watched said something: that it does not any more tells where its silence began, long
+    /// before a connection breaks.
+    pub fn spoke(&mut self, place: Place, at: Timestamp) {
+        let member = &mut self.members[place.0];
+        let gap = at.since(member.heard);
+        if gap > Duration::ZERO && member.awake {
+            let blended = member.spacing.saturating_mul(7).saturating_add(gap) / 8;
+            member.spacing = gap.max(blended).min(SLOWEST);
+        }
+        member.heard = member.heard.max(at);
     }
 
     /// The device's stream stands: from now on its breaking tells more than any rhythm.
@@ -160,6 +174,55 @@ impl Fleet {
         }
     }
 
+    /// Whether most of the others of a site, those without `within`, fail as well or should have been heard by now and were
+    /// not: then it is no matter of what stands within the site. Those that speak seldom tell nothing.
+    pub(super) fn fails_beside(
+        &self,
+        site: &Attribute,
+        within: &Attribute,
+        failing: impl Fn(&Place) -> bool,
+        now: Timestamp,
+    ) -> bool {
+        let (mut silent, mut heard) = (0_usize, 0_usize);
+        for place in self.having.get(site).into_iter().flatten() {
+            let member = &self.members[place.0];
+            if !member.awake || member.attributes.contains(within) {
+                continue;
+            }
+            let ago = now.since(member.heard);
+            let missed = match member.stream {
+                Stream::Lost(_) => true,
+                Stream::Open | Stream::Unknown => {
+                    member.spacing > Duration::ZERO && ago > member.spacing.max(OVERDUE)
+                }
+            };
+            if failing(place) || (missed && ago <= TOGETHER.saturating_mul(2)) {
+                silent += 1;
+            } else if ago <= OVERDUE {
+                heard += 1;
+            }
+        }
+        silent >= FEWEST && silent > heard
+    }
+
+    /// Who can still speak and says that it has no network, since as lately as others fell silent.
+    fn cut_off(&self, now: Timestamp) -> BTreeSet<Place> {
+        let grouped = |finding: &MemberFinding| {
+            self.groups.iter().any(|group| group.open && group.findings.contains_key(finding))
+        };
+        let outages = self.firing.iter().filter(|(family, _)| family.is_outage());
+        outages
+            .flat_map(|(_, findings)| findings)
+            .filter(|(finding, since)| {
+                now.since(**since) <= TOGETHER.saturating_mul(2)
+                    && self.members[finding.place.0].awake
+                    && self.members[finding.place.0].silent.is_none()
+                    && !grouped(finding)
+            })
+            .map(|(finding, _)| finding.place)
+            .collect()
+    }
+
     /// The place that explains the newest silence best.
     fn silent_together(&self, now: Timestamp) -> Option<(Attribute, Vec<Place>)> {
         let grouped: BTreeSet<Place> = self
@@ -190,6 +253,8 @@ impl Fleet {
         if silent.len() < FEWEST || (alone && !all_broke) {
             return None;
         }
+        let cut_off = self.cut_off(now);
+        let affected = silent.len() + cut_off.len();
         let candidates: BTreeSet<&Attribute> = silent
             .keys()
             .flat_map(|place| &self.members[place.0].attributes)
@@ -203,10 +268,11 @@ impl Fleet {
                 member.awake && (member.silent.is_none() || silent.contains_key(place))
             });
             let there = there.count();
-            if with.len() < FEWEST || with.len() * 2 < there || !self.is_no_closing_time(&with, there) {
+            let both = with.len() + cut_off.iter().filter(|place| having.contains(place)).count();
+            if with.len() < FEWEST || both * 2 < there || !self.is_no_closing_time(&with, there) {
                 return None;
             }
-            let chance = significance::ln_chance(awake, there, silent.len(), with.len());
+            let chance = significance::ln_chance(awake, there, affected, both);
             // With nobody to compare with, only a place that all of them share can be it.
             if alone {
                 return (with.len() == silent.len()).then_some((chance, *one, with));

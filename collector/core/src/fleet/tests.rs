@@ -311,3 +311,72 @@ fn what_half_of_a_site_has_noticed_so_far_is_not_blamed_on_its_first_router() {
     let begun = begun(&acts);
     assert!(begun.len() == 1 && begun[0].contains("the site lyon"), "{begun:?}");
 }
+
+/// A site of which the Wi-Fi half has lost its gateway while the desktops go dark (or go on).
+fn wifi_fails(goes_on: bool, is_live: bool) -> Vec<String> {
+    let mut fleet = Fleet::default();
+    connected(&mut fleet, "bergen", 200);
+    let here = with_facts(&mut fleet, "lyon", 60, |number| {
+        vec![("gateway_mac", format!("02:00:5e:00:00:0{}", number % 2))]
+    });
+    let mut acts = Vec::new();
+    for second in (0..400).step_by(20) {
+        for place in &here {
+            let is_wifi = place.0 % 2 == 1;
+            if is_wifi || second < 100 || goes_on {
+                if is_live {
+                    fleet.spoke(*place, at(second));
+                } else {
+                    fleet.heard(*place, at(second));
+                }
+            }
+        }
+        if second == 160 {
+            for place in here.iter().filter(|place| place.0 % 2 == 1) {
+                fleet.fired(&gateway(), finding(*place), at(105), at(160));
+            }
+        }
+        acts.extend(passed(&mut fleet, second));
+    }
+    begun(&acts)
+}
+
+#[test]
+fn a_power_cut_is_the_sites_and_not_the_routers_that_its_laptops_share() {
+    for is_live in [false, true] {
+        let begun = wifi_fails(false, is_live);
+        assert!(begun.len() == 1 && begun[0].contains("the site lyon"), "live {is_live}: {begun:?}");
+    }
+}
+
+#[test]
+fn a_router_that_fails_while_the_rest_of_its_site_is_heard_is_the_routers() {
+    for is_live in [false, true] {
+        let begun = wifi_fails(true, is_live);
+        assert!(begun.len() == 1 && begun[0].contains("02:00:5e:00:00:01"), "live {is_live}: {begun:?}");
+    }
+}
+
+#[test]
+fn desktops_that_fell_dark_and_laptops_that_lost_their_gateway_share_the_site() {
+    let mut fleet = Fleet::default();
+    with_facts(&mut fleet, "bergen", 200, |_| Vec::new());
+    // Most of those at the router of the cables are desktops; some are laptops that can still speak.
+    let here = with_facts(&mut fleet, "lyon", 60, |number| {
+        vec![("gateway_mac", format!("02:00:5e:00:00:0{}", u8::from(number < 25)))]
+    });
+    for place in &here[25..55] {
+        fleet.lost(*place, at(100));
+    }
+    for place in here[..25].iter().chain(&here[55..]) {
+        fleet.fired(&gateway(), finding(*place), at(105), at(150));
+    }
+    let acts = passed(&mut fleet, 400);
+    // Two ways lead to it, and both to one Problem.
+    let groups = acts.iter().filter_map(|act| match act {
+        Act::Begin { group, .. } => Some(group),
+        Act::Release(_) | Act::Drop(_) | Act::Join(..) | Act::Silent(..) | Act::End(_) => None,
+    });
+    assert_eq!(groups.collect::<BTreeSet<_>>().len(), 1);
+    assert!(begun(&acts).iter().all(|one| one.contains("the site lyon")), "{:?}", begun(&acts));
+}
