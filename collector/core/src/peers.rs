@@ -12,7 +12,7 @@
 
 use crate::knowledge::{Comparison, DeviceTraits, KnowledgeSet, Sameness};
 use firstline_model::{Attributes, Body, Component, DeviceId, Observation, Timestamp, Value, semconv};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A device has no more comparable series of one metric; further ones of a broken or hostile one are not compared.
@@ -43,8 +43,8 @@ impl Beside {
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
     tables: Vec<Table>,
-    /// Numbers of devices. Never iterated, so its order cannot show.
-    devices: HashMap<DeviceId, usize>,
+    /// Numbers of devices.
+    devices: BTreeMap<DeviceId, usize>,
 }
 
 /// The values of one comparison.
