@@ -4,9 +4,12 @@
 //! cost of a flush is shared by as many devices as there are. Devices live in memory between commits; after a commit
 //! that failed they are read again, so memory never knows more than the store.
 
+mod todo;
+
+use self::todo::{Todo, judge};
 use super::announce::announce;
 use super::device::{Draft, Incoming, Live};
-use super::fleet::{Gathering, LiveFleet, Noticed};
+use super::fleet::{Gathering, LiveFleet};
 use super::identity::Trust;
 use super::numbers::Numbers;
 use super::quota::{PORTION, Quotas};
@@ -18,12 +21,10 @@ use crate::limits;
 use crate::telemetry::Figures;
 use firstline_collector_core::fleet::Act;
 use firstline_collector_core::knowledge::KnowledgeSet;
-use firstline_collector_core::peers::Peers;
 use firstline_collector_core::quiet::{Quiet, Window};
 use firstline_collector_core::ticket::REOPEN_WITHIN;
 use firstline_collector_store::plan::{CommitPlan, DevicePlan, SharedPlan};
 use firstline_collector_store::record::DeviceStatus;
-use firstline_collector_store::sabotage;
 use firstline_collector_store::{Store, StoreError};
 use firstline_model::{DeviceId, Epoch, Observation, Presence, SequenceNumber, TicketId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -218,15 +219,6 @@ struct Worker {
     /// So many are reserved at once.
     wanted_numbers: u64,
     changed: Arc<dyn Fn(Changed) + Send + Sync>,
-}
-
-/// What one group has to do with one device.
-#[derive(Default)]
-struct Todo {
-    batches: Vec<(Incoming, Reply)>,
-    presence: Option<(Presence, Option<String>)>,
-    observed: Vec<Observation>,
-    time: bool,
 }
 
 impl Worker {
@@ -560,43 +552,5 @@ impl Worker {
                 self.live.remove(&device);
             }
         }
-    }
-}
-
-/// Takes in what a device brought and lets time pass for it.
-fn judge(
-    live: &mut Live,
-    knowledge: &KnowledgeSet,
-    peers: &mut Peers,
-    todo: &Todo,
-    earlier: &Earlier,
-    now: Timestamp,
-    draft: &mut Draft,
-) -> Noticed {
-    if let Some((presence, version)) = &todo.presence {
-        draft.plan.presence = Some(*presence);
-        draft.plan.seen_at = Some(now);
-        live.device.presence = Some(*presence);
-        if let Some(version) = version {
-            draft.plan.agent_version = Some(version.clone());
-            live.device.agent_version.clone_from(version);
-        }
-    }
-    for (incoming, _) in &todo.batches {
-        if sabotage::is(sabotage::NO_DEDUPE_KEY) {
-            live.marks.retain(|(epoch, _)| *epoch != incoming.epoch);
-        }
-        live.take_batch(knowledge, peers, incoming, earlier, draft);
-    }
-    for observation in &todo.observed {
-        live.take(knowledge, peers, observation.clone(), now, draft);
-    }
-    live.device.last_seen_at = draft.plan.seen_at.max(live.device.last_seen_at);
-    // Time passes for a device with every batch too: its own clock says how much.
-    live.pass_time(knowledge, now, draft);
-    Noticed {
-        presence: todo.presence.as_ref().map(|(presence, _)| *presence),
-        said: draft.said,
-        facts: draft.plan.facts.is_some(),
     }
 }
