@@ -2,6 +2,7 @@
 //!
 //! All probes run side by side under one deadline, because a person waits. A probe that hangs is left behind and said to
 //! be late; the rest is judged without it. Where only the difference of two looks says something, two are taken.
+
 mod report;
 
 use crate::cli::{Cli, ReadArgs, complain};

@@ -3,6 +3,7 @@
 //! Counters are reported as they are; rates and latencies are differences that the collector takes. Layers above
 //! drives (RAID, encryption, logical volumes) are left out, else one operation would count several times.
 
+pub mod on_windows;
 pub mod parse;
 
 use crate::physical_disk::sysfs;

@@ -141,6 +141,7 @@ pub fn half(name: &str) -> Option<Box<dyn Half>> {
         "account" => Box::new(crate::account::on_windows::Source::default()),
         "cpu" => Box::new(crate::cpu::on_windows::Source::default()),
         "memory" => Box::new(crate::memory::on_windows::Source),
+        "disk_io" => Box::new(crate::disk_io::on_windows::Source::default()),
         "filesystem" => Box::new(crate::filesystem::on_windows::Source),
         "os" => Box::new(crate::os::on_windows::Source::default()),
         "physical_disk" => Box::new(crate::physical_disk::on_windows::Source::default()),

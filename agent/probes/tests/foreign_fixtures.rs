@@ -18,6 +18,7 @@ const BEGIN: Timestamp = Timestamp::from_millis(1_767_603_300_000);
 const ON_WINDOWS: &[&str] = &[
     "account",
     "cpu",
+    "disk_io",
     "memory",
     "filesystem",
     "network",

@@ -103,21 +103,7 @@ impl Source {
         let predictions = Predictions::read(machine);
         self.drives.clear();
         for disk in disks.iter().take(MAX_DRIVES) {
-            let Some(number) = disk.whole("DeviceId").and_then(|number| u32::try_from(number).ok()) else {
-                continue;
-            };
-            let serial = disk.text("SerialNumber").and_then(names::serial);
-            let id = serial.clone().unwrap_or_else(|| format!("PhysicalDrive{number}"));
-            let Ok(component) = Component::new(ComponentKind::PhysicalDisk, id) else { continue };
-            // Two drives in one dock may show the serial number of the dock.
-            let component = if self.drives.values().any(|known| *known == component) {
-                match Component::new(ComponentKind::PhysicalDisk, format!("PhysicalDrive{number}")) {
-                    Ok(component) => component,
-                    Err(_) => continue,
-                }
-            } else {
-                component
-            };
+            let Some((number, serial, component)) = named(disk, &self.drives) else { continue };
             let of_disk =
                 |rows: &[Row]| rows.iter().find(|row| row.whole("DeviceId") == Some(number.into())).cloned();
             let counter = counters.as_deref().ok().and_then(of_disk);
@@ -153,6 +139,32 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// A drive's number, serial number and component, given those that have a name already.
+fn named(disk: &Row, known: &BTreeMap<u32, Component>) -> Option<(u32, Option<String>, Component)> {
+    let number = disk.whole("DeviceId").and_then(|number| u32::try_from(number).ok())?;
+    let serial = disk.text("SerialNumber").and_then(names::serial);
+    let by_number = || Component::new(ComponentKind::PhysicalDisk, format!("PhysicalDrive{number}")).ok();
+    let by_serial = serial.clone().map(|serial| Component::new(ComponentKind::PhysicalDisk, serial));
+    let component = match by_serial {
+        Some(by_serial) => by_serial.ok()?,
+        None => by_number()?,
+    };
+    // Two drives in one dock may show the serial number of the dock.
+    let is_taken = known.values().any(|known| *known == component);
+    Some((number, serial, if is_taken { by_number()? } else { component }))
+}
+
+/// The component of each drive, by its number.
+pub(crate) fn components(machine: &dyn Machine) -> Result<BTreeMap<u32, Component>, ProbeError> {
+    let mut found = BTreeMap::new();
+    for disk in machine.rows(&DISKS)?.iter().take(MAX_DRIVES) {
+        if let Some((number, _, component)) = named(disk, &found) {
+            found.insert(number, component);
+        }
+    }
+    Ok(found)
 }
 
 fn report_errors(
