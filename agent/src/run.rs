@@ -366,7 +366,7 @@ impl Agent {
         }
         while let Some((epoch, through)) = self.sender.poll_commit() {
             let (from_memory, now) = (self.spool.acked_from_memory(epoch, through), self.now());
-            ledger::durable(&mut self.spool, &from_memory, now);
+            ledger::delivered(&mut self.spool, &from_memory, now);
             self.spool.set_watermark(epoch, through);
             ledger::acked(epoch, through);
         }

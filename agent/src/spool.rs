@@ -106,7 +106,7 @@ pub(crate) struct StoredEpoch {
 pub(crate) struct Appended {
     /// The new records, the given one last (a gap record may stand before it).
     pub records: Vec<(Epoch, SequenceNumber, usize)>,
-    /// What had its number before and was not acked.
+    /// What had its number before.
     pub held: Vec<(Epoch, SequenceNumber, usize)>,
     /// Deleted for the quota: everything of this epoch through this number.
     pub trimmed: Vec<(Epoch, SequenceNumber)>,

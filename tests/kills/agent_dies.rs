@@ -180,7 +180,8 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 pub(crate) fn is_durable(line: &str) -> Option<(String, u64, String)> {
-    let line = line.split_once("firstline_agent::ledger: durable")?.1;
+    let (_, line) = line.split_once("firstline_agent::ledger: ")?;
+    let line = line.strip_prefix("durable").or_else(|| line.strip_prefix("delivered"))?;
     Some((
         field(line, "epoch")?.to_owned(),
         field(line, "seq")?.parse().ok()?,

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Numbering {
     /// Content of each durable record, by its number.
     durable: BTreeMap<u64, String>,
+    /// The same of those that were acked before they were durable.
+    delivered: BTreeMap<u64, String>,
     /// Everything through this was acked.
     acked: u64,
 }
@@ -70,10 +72,12 @@ impl Ledger {
     /// Takes one line of an agent.
     pub(crate) fn note(&mut self, line: &str) {
         let epoch = self.epochs.entry(field(line, "epoch").to_owned()).or_default();
-        if line.contains("message=durable") {
+        let is_durable = line.contains("message=durable");
+        if is_durable || line.contains("message=delivered") {
             let seq = field(line, "seq").parse().expect("a number");
             let content = field(line, "hash").to_owned();
-            let before = epoch.durable.insert(seq, content.clone());
+            let records = if is_durable { &mut epoch.durable } else { &mut epoch.delivered };
+            let before = records.insert(seq, content.clone());
             assert!(before.is_none_or(|before| before == content), "a number was given out twice: {line}");
         } else {
             let through: u64 = field(line, "through").parse().expect("a number");
@@ -81,14 +85,25 @@ impl Ledger {
         }
     }
 
-    /// How many records became durable.
+    /// How many records became durable or were delivered before.
     pub(crate) fn count(&self) -> usize {
-        self.epochs.values().map(|epoch| epoch.durable.len()).sum()
+        let only =
+            |epoch: &Numbering| epoch.delivered.keys().filter(|seq| !epoch.durable.contains_key(seq)).count();
+        self.epochs.values().map(|epoch| epoch.durable.len() + only(epoch)).sum()
     }
 
-    /// Everything that was acked is stored.
+    /// Everything that was acked is stored. Of a collector that was restored from a backup this cannot be asked: what was
+    /// not durable on the device's side is gone when the device crashes as well.
     pub(crate) fn acked_is_stored(&self, stored: &Stored) -> Result<(), String> {
-        self.compare(stored, |epoch| epoch.acked)
+        self.compare(stored, |epoch| epoch.acked)?;
+        for (name, epoch) in &self.epochs {
+            for (seq, content) in &epoch.delivered {
+                if !stored.has(name, *seq, content)? {
+                    return Err(format!("record {seq} of {name} was acked and is not stored"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everything that was durable is stored.

@@ -469,7 +469,11 @@ impl World {
     /// At the end: everything durable is stored, and the calm device has the tickets that a naive reader expects.
     async fn judge(&mut self) -> Result<(), String> {
         self.listen()?;
-        self.ledger.durable_is_stored(&Stored::read(self.store.records()))?;
+        let stored = Stored::read(self.store.records());
+        self.ledger.durable_is_stored(&stored)?;
+        if !self.restored {
+            self.ledger.acked_is_stored(&stored)?;
+        }
         let page = Page { limit: 500, after: None };
         let tickets = self.store.tickets(&TicketFilter::default(), &page).await;
         let tickets = tickets.map_err(|error| error.to_string())?.rows;

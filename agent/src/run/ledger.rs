@@ -1,5 +1,5 @@
-//! What became durable and what was acked, a line each, for whoever has to prove that nothing is lost: an
-//! administrator who doubts a collector, and the tests that kill agents. Off unless the configuration asks for it
+//! What became durable, what was delivered before it did, and what was acked, a line each, for whoever has to prove that
+//! nothing is lost: an administrator who doubts a collector, and the tests that kill agents. Off unless the configuration asks for it
 //! (`log = "info,firstline_agent::ledger=debug"`), because a record's hash costs reading it again.
 
 use crate::spool::Spool;
@@ -14,6 +14,24 @@ const TARGET: &str = "firstline_agent::ledger";
 
 /// These records are on disk; the line is written strictly after the commit.
 pub(super) fn durable(spool: &mut Spool, records: &[(Epoch, SequenceNumber, usize)], now: Timestamp) {
+    each(spool, records, now, |epoch, seq, hash, about| {
+        tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash), about, "durable");
+    });
+}
+
+/// The collector promised these, and here they are in memory only.
+pub(super) fn delivered(spool: &mut Spool, records: &[(Epoch, SequenceNumber, usize)], now: Timestamp) {
+    each(spool, records, now, |epoch, seq, hash, about| {
+        tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash), about, "delivered");
+    });
+}
+
+fn each(
+    spool: &mut Spool,
+    records: &[(Epoch, SequenceNumber, usize)],
+    now: Timestamp,
+    say: impl Fn(&Epoch, &SequenceNumber, &[u8], String),
+) {
     if !tracing::enabled!(target: TARGET, Level::DEBUG) {
         return;
     }
@@ -21,8 +39,7 @@ pub(super) fn durable(spool: &mut Spool, records: &[(Epoch, SequenceNumber, usiz
         let Ok(payloads) = spool.read(*epoch, *seq, 1, now) else { return };
         for payload in payloads {
             let hash = digest(&SHA256, &payload);
-            let about = about(&payload);
-            tracing::debug!(target: TARGET, %epoch, %seq, hash = %Hex(hash.as_ref()), about, "durable");
+            say(epoch, seq, hash.as_ref(), about(&payload));
         }
     }
 }

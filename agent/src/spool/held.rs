@@ -113,9 +113,7 @@ impl Held {
     /// All of them are on disk. Their numbers and sizes.
     pub(super) fn written(&mut self) -> Vec<(SequenceNumber, usize)> {
         self.bytes = 0;
-        let acked = self.acked;
-        let rows = std::mem::take(&mut self.rows);
-        rows.into_iter().filter(|row| row.seq > acked).map(|row| (row.seq, row.payload.len())).collect()
+        std::mem::take(&mut self.rows).into_iter().map(|row| (row.seq, row.payload.len())).collect()
     }
 
     /// Another epoch begins; all of this one is on disk.
@@ -159,7 +157,7 @@ impl Spool {
         found.into_iter().map(|(seq, len)| (epoch, seq, len)).collect()
     }
 
-    /// Makes everything durable that has a number. Returns what was not acked of it.
+    /// Makes everything durable that has a number, and returns it.
     pub(crate) fn write_held(
         &mut self,
         now: Timestamp,
