@@ -143,7 +143,7 @@ pub fn facts(text: &str) -> Value {
         (key.to_owned(), named)
     };
     let texts = names.iter().map(|name| ((*name).to_owned(), Value::from(text)));
-    Value::map(texts.chain(["drivers", "software"].map(each)))
+    Value::map(texts.chain(["drivers", "software", "printers"].map(each)))
 }
 
 /// What makes two tickets at once: a person's report, and a printer that has stood still for long enough.

@@ -8,6 +8,7 @@
 
 pub(crate) mod device;
 mod http;
+mod identity;
 mod message;
 pub mod on_windows;
 pub(crate) mod queue;
@@ -16,13 +17,14 @@ mod report;
 mod snmp;
 pub(crate) mod source;
 pub mod supplies;
+mod told;
 
 pub(crate) use report::queued;
 pub use snmp::reads_datagrams;
 
 use crate::{Context, Descriptor, Probe, ProbeError, Sink};
 use device::Contact;
-use firstline_model::{Component, ComponentKind, order};
+use firstline_model::{Component, ComponentKind, Value, order};
 use queue::{Jobs, Queue};
 use source::Source;
 use std::collections::BTreeMap;
@@ -39,10 +41,13 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(25);
 #[derive(Debug, Default)]
 pub struct Printer {
     /// What each queue's printer said in the last run: what is gone is reported as gone.
-    last: BTreeMap<String, report::Told>,
+    last: BTreeMap<String, told::Told>,
     /// What is known of the printers over SNMP.
-    known: BTreeMap<String, snmp::Known>,
+    known: Known,
 }
+
+/// What is known of a queue's printer over SNMP, and where the queue led to then.
+type Known = BTreeMap<String, (Option<String>, snmp::Known)>;
 
 impl Probe for Printer {
     fn descriptor(&self) -> Descriptor {
@@ -72,9 +77,11 @@ impl Printer {
                     }
                     // A printer that is off for a moment is not a new one afterwards.
                     if let Some(known) = examined.snmp.clone() {
-                        self.known.insert(examined.queue.name.clone(), known);
+                        let leads_to = examined.queue.device_uri.clone();
+                        self.known.insert(examined.queue.name.clone(), (leads_to, known));
                     }
                 }
+                identities(&seen, sink);
                 self.known.retain(|name, _| seen.contains_key(name));
                 self.last = seen;
                 if queues.is_empty() {
@@ -84,6 +91,19 @@ impl Printer {
             // A machine without a print server is no fault; where one should run, the check of services says so.
             Err(error) => absent(&error, sink),
         }
+    }
+}
+
+/// Which device each queue leads to: what computers with the same printer have in common. A queue whose device is not
+/// known is left out, and what was told of it stays.
+fn identities(seen: &BTreeMap<String, told::Told>, sink: &mut Sink) {
+    let known = |(name, told): (&String, &told::Told)| {
+        Some((name.clone(), Value::from(told.identity.as_ref()?.text())))
+    };
+    let known: Vec<(String, Value)> = seen.iter().filter_map(known).collect();
+    if !known.is_empty() {
+        let facts = Value::map([("printers", Value::map(known))]);
+        sink.facts(&Component::only(ComponentKind::Os), facts);
     }
 }
 
@@ -125,11 +145,7 @@ impl Examined {
     }
 }
 
-fn examine(
-    context: &Context,
-    source: &Source,
-    known: &BTreeMap<String, snmp::Known>,
-) -> Result<Vec<Examined>, ProbeError> {
+fn examine(context: &Context, source: &Source, known: &Known) -> Result<Vec<Examined>, ProbeError> {
     let settings = snmp::Settings::of(context);
     let queues = source.queues()?;
     let next = AtomicUsize::new(0);
@@ -139,8 +155,9 @@ fn examine(
         for _ in 0..PARALLEL.min(queues.len()) {
             scope.spawn(|| {
                 while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let same = known.get(&queue.name).filter(|(uri, _)| *uri == queue.device_uri);
                     let examined = if begun.elapsed() < BEGIN_LIMIT {
-                        one(source, settings, queue.clone(), known.get(&queue.name))
+                        one(source, settings, queue.clone(), same.map(|(_, known)| known))
                     } else {
                         let late = || ProbeError::TimedOut("other printers took all the time".to_owned());
                         Examined { queue: queue.clone(), jobs: Err(late()), contact: Err(late()), snmp: None }
@@ -272,6 +289,56 @@ mod tests {
         let second = collect(&mut printer, server);
         let none = (Some("none".to_owned()), 1.0);
         assert_eq!(samples(&second, semconv::PRINTER_STATE_REASON), [jam(0.0), none]);
+    }
+
+    #[test]
+    fn a_printer_that_falls_silent_takes_nothing_back_and_stays_the_same_printer() {
+        let uuid = "f119f7ed-31f1-3647-5d3d-79b700c9950a";
+        let asked = AtomicUsize::new(0);
+        let device = serve(Box::new(move |_, stream| {
+            let reason = ["media-jam-error", "", "none"][asked.fetch_add(1, Ordering::Relaxed)];
+            if reason.is_empty() {
+                return;
+            }
+            let says = Writer::new(0)
+                .group(4)
+                .texts(0x44, "printer-state-reasons", &[reason])
+                .value(0x45, "printer-uuid", format!("urn:uuid:{uuid}").as_bytes())
+                .texts(0x42, "marker-names", &["Black"])
+                .integer(0x21, "marker-levels", 0);
+            send(stream, &reply(&says.end()));
+        }));
+        let server = serve(Box::new(move |request, stream| {
+            let says = || queue_reply(&["none"], &format!("ipp://{device}/ipp/print"));
+            let body = match operation(request) {
+                GET_PRINTERS => says(),
+                GET_JOBS => Writer::new(0).end(),
+                _ => Writer::new(0x0501).end(),
+            };
+            send(stream, &reply(&body));
+        }));
+        let mut printer = Printer::default();
+        let (reason, level) = (semconv::PRINTER_STATE_REASON, semconv::PRINTER_SUPPLY_LEVEL);
+        let word = |keyword: &str, value| (Some(keyword.to_owned()), value);
+        let first = collect(&mut printer, server);
+        assert_eq!(samples(&first, reason), [word("media-jam", 1.0)]);
+        assert_eq!(samples(&first, level), [(None, 0.0)]);
+        let silent = collect(&mut printer, server);
+        assert_eq!((samples(&silent, reason), samples(&silent, level)), (vec![], vec![]));
+        for what in [reason, level] {
+            let is_said =
+                |one: &Observation| matches!(&one.body, Body::Unavailable { what: of, .. } if of == what);
+            assert!(silent.iter().any(is_said), "{what}: {silent:?}");
+        }
+        let last = collect(&mut printer, server);
+        assert_eq!(samples(&last, reason), [word("media-jam", 0.0), word("none", 1.0)]);
+        for run in [&first, &silent, &last] {
+            let facts = run.iter().find_map(|one| match &one.body {
+                Body::Facts(facts) => facts.get("printers")?.get("finance")?.as_text(),
+                _ => None,
+            });
+            assert_eq!(facts, Some(format!("uuid:{uuid}").as_str()));
+        }
     }
 
     #[test]

@@ -278,7 +278,10 @@ impl KnownDevice {
                 // Drivers and programs are told apart by name; those that are not mentioned stay.
                 (Some(Value::Map(parts)), Value::Map(newer)) => {
                     for (part, version) in newer {
-                        note_change(part, parts.get(part), version, &mut changes);
+                        // That more is known of a printer is no change of it.
+                        if name != "printers" {
+                            note_change(part, parts.get(part), version, &mut changes);
+                        }
                         parts.insert(part.clone(), version.clone());
                     }
                 }

@@ -19,6 +19,7 @@ mod attribute;
 mod cause;
 mod kept;
 mod lan;
+mod parts;
 mod perform;
 mod problem;
 mod significance;
@@ -32,11 +33,11 @@ pub use perform::{Shell, Unticketed};
 pub use problem::{Shared, open_problem};
 
 use crate::knowledge::KnowledgeEntry;
-use attribute::{Family, attributes_of};
-use firstline_model::{Component, ComponentKind, DeviceId, Presence, RuleCode, TicketId, Timestamp, Value};
+use attribute::Family;
+use firstline_model::{Component, DeviceId, Presence, RuleCode, TicketId, Timestamp};
 use lan::Lan;
+use parts::Used;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a finding waits for others like it: two rounds of the probes that watch the network.
@@ -122,6 +123,8 @@ pub enum Act {
         since: Timestamp,
         /// How many of how many devices that have it fail.
         failing: (usize, usize),
+        /// What the failing devices call it when it is a part, the most common name first.
+        called: Vec<Component>,
     },
     /// This finding belongs to the parent now.
     Join(GroupId, MemberFinding, Membership),
@@ -158,16 +161,8 @@ struct Member {
     lan: Option<Lan>,
     /// The parts that it uses, and when it did last.
     parts: Vec<Used>,
-}
-
-/// A part that a device uses and others may use too.
-#[derive(Debug, Clone)]
-struct Used {
-    component: Component,
-    attribute: Attribute,
-    /// Within which private network, where that matters.
-    within: Option<Arc<str>>,
-    at: Timestamp,
+    /// Which printer it means, by the name that it has for its queue.
+    printers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -231,6 +226,7 @@ impl Fleet {
             portable: false,
             lan: None,
             parts: Vec::new(),
+            printers: BTreeMap::new(),
         });
         place
     }
@@ -243,54 +239,6 @@ impl Fleet {
     /// The place of a device.
     pub fn place(&self, device: &DeviceId) -> Option<Place> {
         self.places.get(device).copied()
-    }
-
-    /// The facts of a device changed.
-    pub fn know(&mut self, place: Place, facts: &Value, site: Option<&str>) {
-        let member = &mut self.members[place.0];
-        let parts = member.attributes.iter().filter(|one| one.kind == AttributeKind::Part).cloned();
-        let now: BTreeSet<Attribute> = attributes_of(facts, site).chain(parts).collect();
-        member.lan = Lan::of(facts, site);
-        if let Some(class) = facts.get("device_class").and_then(Value::as_text) {
-            member.portable = matches!(class, "laptop" | "tablet" | "convertible");
-        }
-        self.has_now(place, now);
-    }
-
-    fn has_now(&mut self, place: Place, now: BTreeSet<Attribute>) {
-        let member = &mut self.members[place.0];
-        for gone in member.attributes.difference(&now) {
-            if let Some(places) = self.having.get_mut(gone) {
-                places.remove(&place);
-            }
-        }
-        for new in now.difference(&member.attributes) {
-            self.having.entry(new.clone()).or_default().insert(place);
-        }
-        member.attributes = now;
-    }
-
-    /// A device uses a part that others may use too: a printer, a name server, a gateway of the VPN.
-    pub fn uses(&mut self, place: Place, component: &Component) {
-        if component.kind == ComponentKind::Battery {
-            self.members[place.0].portable = true;
-        }
-        if !AttributeKind::SHARED_PARTS.contains(&component.kind) {
-            return;
-        }
-        let member = &mut self.members[place.0];
-        let within = Lan::around(member.lan.as_ref(), component);
-        let known =
-            member.parts.iter_mut().find(|part| part.component == *component && part.within == within);
-        if let Some(known) = known {
-            known.at = member.heard;
-            return;
-        }
-        let Some(attribute) = Attribute::part(component, member.lan.as_ref()) else { return };
-        let (component, at) = (component.clone(), member.heard);
-        member.parts.push(Used { component, attribute: attribute.clone(), within, at });
-        member.attributes.insert(attribute.clone());
-        self.having.entry(attribute).or_default().insert(place);
     }
 
     /// A device was taken out of service: it is neither failing nor healthy, and nothing waits for it.
@@ -316,7 +264,8 @@ impl Fleet {
         since: Timestamp,
         now: Timestamp,
     ) -> Course {
-        let Some(family) = Family::of(entry, &finding.component) else { return Course::Own };
+        let part = self.part_of(finding.place, &finding.component);
+        let Some(family) = Family::of(entry, &part) else { return Course::Own };
         let attributes = &self.members[finding.place.0].attributes;
         let concerns = |group: &&Group| {
             group.family.as_ref().is_none_or(|of| *of == family)
@@ -339,7 +288,7 @@ impl Fleet {
         self.firing.entry(family.clone()).or_default().insert(finding.clone(), now);
         let company = attributes
             .iter()
-            .filter(|one| family.may_share(one, &finding.component))
+            .filter(|one| family.may_share(one, &part))
             .any(|one| self.having.get(one).is_some_and(|places| places.len() >= family.fewest(one.kind)));
         if !company {
             return Course::Own;

@@ -117,6 +117,39 @@ fn five_hundred_devices_behind_one_dead_switch_are_one_parent_and_no_ticket_of_t
 }
 
 #[test]
+fn a_printer_that_two_computers_call_differently_is_one_problem_with_the_name_that_most_use() {
+    let mut trace = Trace::default();
+    let uuid = "uuid:f119f7ed-31f1-3647-5d3d-79b700c9950a";
+    for (number, queue) in ["floor-3", "finance", "finance"].into_iter().enumerate() {
+        let device = format!("pc-{number}");
+        let printers: serde_json::Map<String, Value> =
+            [(queue.to_owned(), json!(uuid))].into_iter().collect();
+        trace.facts(&device, json!({ "printers": printers }));
+        for at in (number as i64..3600).step_by(60) {
+            let reachable = f64::from(u8::from(!(300..1800).contains(&at)));
+            trace.sample(at, &device, &format!("printer/{queue}"), "endpoint.printer.reachable", reachable);
+        }
+    }
+    // One with a printer of the same name elsewhere.
+    trace.facts("pc-9", json!({"printers": {"finance": "uuid:f119f7ed-31f1-3647-5d3d-79b700c9950b"}}));
+    for at in (9..3600).step_by(60) {
+        trace.sample(at, "pc-9", "printer/finance", "endpoint.printer.reachable", 1.0);
+    }
+    let lines = trace.play();
+    let problems = with(&lines, "kind", "problem");
+    let opened: Vec<_> = problems.iter().filter(|line| line["transition"] == "opened").collect();
+    assert_eq!(opened.len(), 1, "{lines:#?}");
+    assert_eq!(
+        (&opened[0]["rule"], &opened[0]["component"]),
+        (&json!("prn.unreachable"), &json!("printer/finance"))
+    );
+    let children =
+        lines.iter().filter(|line| line["transition"] == "opened" && line["kind"] != "problem").count();
+    assert_eq!(children, 3, "{lines:#?}");
+    assert!(problems.iter().any(|line| line["transition"] == "resolved"), "{problems:#?}");
+}
+
+#[test]
 fn a_printer_that_stops_for_many_is_one_problem_with_children_and_late_ones_join() {
     let mut trace = Trace::default();
     for number in 0..6 {

@@ -13,6 +13,7 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 const MAX_ADDRESSES: usize = 3;
+const LPD_PORT: u16 = 515;
 const MAX_HOST_BYTES: usize = 253;
 const MAX_PATH_BYTES: usize = 256;
 /// Look-ups that hang in the system's resolver hold a thread each; beyond this many no further one starts.
@@ -79,7 +80,7 @@ impl DeviceUri {
             "ipps" => (Scheme::ConnectOnly, 631),
             "https" => (Scheme::ConnectOnly, 443),
             "socket" => (Scheme::ConnectOnly, 9100),
-            "lpd" => (Scheme::ConnectOnly, 515),
+            "lpd" => (Scheme::ConnectOnly, LPD_PORT),
             other => {
                 let why = format!("printers behind {other}:// are not asked directly");
                 return Err(ProbeError::Unsupported(why));
@@ -114,6 +115,17 @@ impl DeviceUri {
     /// Whether the address is that of another print server, whose SNMP agent would speak of the server.
     pub(crate) fn is_queue_of_a_server(&self) -> bool {
         self.path.starts_with("/printers/") || self.path.starts_with("/classes/")
+    }
+
+    /// The device's place at `address`; `None` where many printers share one: another print server, and LPD, whose queues
+    /// are called as each computer likes.
+    pub(crate) fn place(&self, address: IpAddr) -> Option<String> {
+        match self.port {
+            LPD_PORT => None,
+            _ if self.is_queue_of_a_server() => None,
+            80 | 443 | 631 | 9100 => Some(address.to_string()),
+            other => Some(SocketAddr::new(address, other).to_string()),
+        }
     }
 
     fn authority(&self) -> String {
@@ -244,6 +256,21 @@ mod tests {
                 (host, port, path),
                 "{uri}"
             );
+        }
+    }
+
+    #[test]
+    fn a_place_is_one_printer_and_not_a_server_of_many() {
+        let place = |uri: &str| DeviceUri::parse(uri).unwrap().place([203, 0, 113, 9].into());
+        for (uri, expected) in [
+            ("ipp://printer.example/ipp/print", Some("203.0.113.9")),
+            ("socket://printer.example", Some("203.0.113.9")),
+            // The second printer at a box with several sockets.
+            ("socket://printer.example:9101", Some("203.0.113.9:9101")),
+            ("lpd://printer.example/queue", None),
+            ("ipp://server.example/printers/finance", None),
+        ] {
+            assert_eq!(place(uri).as_deref(), expected, "{uri}");
         }
     }
 

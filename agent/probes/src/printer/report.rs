@@ -3,23 +3,14 @@
 use crate::Sink;
 use crate::printer::Examined;
 use crate::printer::device::redacted;
-use crate::printer::queue::{Queue, merged, state_name};
-use crate::printer::reasons::{Reason, ReasonSeverity};
+use crate::printer::identity::Identity;
+use crate::printer::queue::{Queue, state_name};
+use crate::printer::reasons::Reason;
 use crate::printer::snmp::{Known, Said};
 use crate::printer::supplies::Supply;
+use crate::printer::told::{self, Heard, Reasons, Told, Voice, over_snmp};
 use firstline_model::semconv::{self, attribute};
-use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value, order};
-use std::collections::BTreeSet;
-
-/// The reasons of one queue: keyword, severity, and whether the device itself reports it.
-type Reasons = BTreeSet<(String, ReasonSeverity, bool)>;
-
-/// What was told of one queue, as far as its end has to be told too.
-#[derive(Debug)]
-pub(super) struct Told {
-    reasons: Reasons,
-    snmp: Option<Attributes>,
-}
+use firstline_model::{Attributes, Component, ComponentKind, UnavailableReason, Value};
 
 /// Reports one queue; what it returns is passed in as `before` of the next run.
 pub(super) fn queue(examined: &Examined, before: Option<&Told>, sink: &mut Sink) -> Option<Told> {
@@ -36,56 +27,83 @@ pub(super) fn queue(examined: &Examined, before: Option<&Told>, sink: &mut Sink)
         ),
     }
     let device = examined.device();
-    let reasons = all_reasons(examined, device.as_ref());
-    report_reasons(&component, &named, &reasons, before.map(|told| &told.reasons), sink);
+    let device = device.as_ref();
+    // Where the queue leads to another device, nobody will take back what the earlier one said.
+    let before = before.filter(|told| told.device_uri == queue.device_uri);
+    let heard = Heard::of(examined, device);
+    let reasons = reasons(examined, device, before, &heard, &component, &named, sink);
     contact(examined, &component, &named, sink);
     let snmp = snmp(examined, &component, &named, before.and_then(|told| told.snmp.as_ref()), sink);
     jobs(examined, &component, &named, sink);
-    for supply in supplies(examined, device.as_ref()) {
-        if let Some(share) = supply.share_left() {
-            let attributes = named().with(attribute::SUPPLY, supply.name.as_str());
-            sink.sample(&component, semconv::PRINTER_SUPPLY_LEVEL, attributes, share);
-        }
-    }
-    sink.state(&component, "printer", document(examined, device.as_ref()));
-    Some(Told { reasons, snmp })
+    let levels =
+        levels(examined, device, before.and_then(|told| told.supplies), &heard, &component, &named, sink);
+    let known = before.and_then(|told| told.identity.clone());
+    let identity = Identity::of(examined, device).max(known);
+    sink.state(&component, "printer", document(examined, device, identity.as_ref()));
+    Some(Told { reasons, snmp, supplies: levels, device_uri: queue.device_uri.clone(), identity })
 }
 
-/// What the printer says over SNMP.
-fn over_snmp(examined: &Examined) -> Option<&Said> {
-    examined.snmp.as_ref()?.said().ok()
-}
-
-fn all_reasons(examined: &Examined, device: Option<&Queue>) -> Reasons {
-    let mut of_device = device.map(|device| device.reasons.clone()).unwrap_or_default();
-    of_device.extend(over_snmp(examined).into_iter().flat_map(Said::reasons));
-    let merged = merged(&examined.queue.reasons, &of_device).into_iter();
-    let mut all =
-        order::set(merged.map(|(keyword, (severity, from_device))| (keyword, severity, from_device)));
-    if all.is_empty() {
-        // That nothing is wrong is said, so that what was wrong is over and not merely unheard of.
-        all.insert(("none".to_owned(), ReasonSeverity::Report, false));
-    }
-    all
-}
-
-fn report_reasons(
+/// Reports the reasons that are given and those that are over, and gives what is to be remembered of them.
+fn reasons(
+    examined: &Examined,
+    device: Option<&Queue>,
+    before: Option<&Told>,
+    heard: &Heard,
     component: &Component,
     named: &dyn Fn() -> Attributes,
-    reasons: &Reasons,
-    before: Option<&Reasons>,
     sink: &mut Sink,
-) {
-    let gone = before.into_iter().flatten().filter(|reason| !reasons.contains(reason));
+) -> Reasons {
+    let none = Reasons::new();
+    let judged =
+        told::judge(told::reasons(examined, device), before.map_or(&none, |told| &told.reasons), heard);
+    if judged.unknown {
+        // Before what is known, which then is known again.
+        let (reason, why) = heard.silence();
+        sink.unavailable(component, semconv::PRINTER_STATE_REASON, reason, why);
+    }
     // What is over comes first: when only the severity changed, the last word of the run is that the reason holds.
-    let all = gone.map(|reason| (reason, 0.0)).chain(reasons.iter().map(|reason| (reason, 1.0)));
-    for ((keyword, severity, from_device), value) in all {
+    let over = judged.over.iter().map(|reason| (reason, 0.0));
+    for ((keyword, severity, from_device), value) in
+        over.chain(judged.given.iter().map(|reason| (reason, 1.0)))
+    {
         let attributes = named()
             .with(attribute::KEYWORD, keyword.as_str())
             .with(attribute::SEVERITY, severity.as_str())
             .with(attribute::SOURCE, if *from_device { "device" } else { "queue" });
         sink.sample(component, semconv::PRINTER_STATE_REASON, attributes, value);
     }
+    judged.reasons
+}
+
+/// Reports the levels of the supplies, and gives who told them. Those that a device told are not replaced by what the
+/// print server remembers when the device falls silent.
+fn levels(
+    examined: &Examined,
+    device: Option<&Queue>,
+    before: Option<Voice>,
+    heard: &Heard,
+    component: &Component,
+    named: &dyn Fn() -> Attributes,
+    sink: &mut Sink,
+) -> Option<Voice> {
+    let missed = before.filter(|voice| !heard.is_heard(*voice));
+    if missed.is_some() {
+        let (reason, why) = heard.silence();
+        sink.unavailable(component, semconv::PRINTER_SUPPLY_LEVEL, reason, why);
+    }
+    let (voice, supplies) = supplies(examined, device);
+    if voice == Voice::Queue && missed.is_some() {
+        return missed;
+    }
+    let mut any = false;
+    for supply in supplies {
+        if let Some(share) = supply.share_left() {
+            any = true;
+            let attributes = named().with(attribute::SUPPLY, supply.name.as_str());
+            sink.sample(component, semconv::PRINTER_SUPPLY_LEVEL, attributes, share);
+        }
+    }
+    any.then_some(voice).or(missed)
 }
 
 fn contact(examined: &Examined, component: &Component, named: &dyn Fn() -> Attributes, sink: &mut Sink) {
@@ -122,7 +140,13 @@ fn snmp(
             sink.failed(component, semconv::PRINTER_SNMP, error);
             before.cloned()
         }
-        None => before.cloned(),
+        None => {
+            if before.is_some() {
+                let why = "the printer could not be asked";
+                sink.unavailable(component, semconv::PRINTER_SNMP, UnavailableReason::TimedOut, why);
+            }
+            before.cloned()
+        }
     }
 }
 
@@ -151,22 +175,23 @@ pub(crate) fn queued(examined: &Examined) -> Option<f64> {
 
 /// The device knows its supplies better than the print server, which only hears of them while it prints. Of what it says
 /// over IPP and over SNMP, the answer with more levels counts, and IPP's when both have as many.
-fn supplies<'a>(examined: &'a Examined, device: Option<&'a Queue>) -> &'a [Supply] {
+fn supplies<'a>(examined: &'a Examined, device: Option<&'a Queue>) -> (Voice, &'a [Supply]) {
     let levels = |supplies: &[Supply]| supplies.iter().filter(|supply| supply.share_left().is_some()).count();
     let over_ipp = device.map(|device| device.supplies.as_slice()).unwrap_or_default();
     let over_snmp = over_snmp(examined).map(|said| said.supplies.as_slice()).unwrap_or_default();
     if over_ipp.is_empty() && over_snmp.is_empty() {
-        &examined.queue.supplies
+        (Voice::Queue, &examined.queue.supplies)
     } else if over_ipp.is_empty() || levels(over_snmp) > levels(over_ipp) {
-        over_snmp
+        (Voice::Snmp, over_snmp)
     } else {
-        over_ipp
+        (Voice::Ipp, over_ipp)
     }
 }
 
-fn document(examined: &Examined, device: Option<&Queue>) -> Value {
+fn document(examined: &Examined, device: Option<&Queue>, identity: Option<&Identity>) -> Value {
     let queue = &examined.queue;
-    let supplies = supplies(examined, device).iter().map(Supply::document).collect();
+    let (_, supplies) = supplies(examined, device);
+    let supplies = supplies.iter().map(Supply::document).collect();
     let over_snmp = over_snmp(examined);
     let mut pairs = vec![
         ("printer_state", Value::from(queue.state.map_or("unknown", state_name))),
@@ -184,6 +209,7 @@ fn document(examined: &Examined, device: Option<&Queue>) -> Value {
         ("make_and_model", queue.model.clone()),
         ("location", queue.location.clone()),
         ("device_uuid", device.and_then(|device| device.uuid.clone())),
+        ("device_identity", identity.map(Identity::text)),
         ("device_make_and_model", device_model),
         ("device_serial", over_snmp.and_then(|said| said.serial.clone())),
         ("device_state", device.and_then(|device| device.state).map(|state| state_name(state).to_owned())),

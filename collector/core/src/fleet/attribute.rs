@@ -100,14 +100,14 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// The attribute of using `component`, when several devices can use the same one. A name server with an address of
-    /// the private network that the device is in is that network's.
-    pub(super) fn part(component: &Component, lan: Option<&Lan>) -> Option<Self> {
-        let shared = AttributeKind::SHARED_PARTS.contains(&component.kind);
+    /// The attribute of using `part`, when several devices can use the same one. A name server with an address of the
+    /// private network that the device is in is that network's, and so is a printer that is known by such an address.
+    pub(super) fn part(part: &Component, lan: Option<&Lan>) -> Option<Self> {
+        let shared = AttributeKind::SHARED_PARTS.contains(&part.kind);
         shared.then(|| {
-            let value = match lan.filter(|lan| Lan::around(Some(lan), component).is_some()) {
-                Some(lan) => lan.place_of(&component.to_string()),
-                None => component.to_string(),
+            let value = match lan.filter(|lan| Lan::around(Some(lan), part).is_some()) {
+                Some(lan) => lan.place_of(&part.to_string()),
+                None => part.to_string(),
             };
             Self { kind: AttributeKind::Part, value }
         })
@@ -117,7 +117,7 @@ impl Attribute {
     fn name(&self) -> &str {
         match self.kind {
             AttributeKind::Subnet | AttributeKind::DnsServer => lan::without_place(&self.value),
-            AttributeKind::Part if self.value.starts_with("dns_server/") => lan::without_place(&self.value),
+            AttributeKind::Part if lan::may_have_place(&self.value) => lan::without_place(&self.value),
             AttributeKind::Part
             | AttributeKind::Site
             | AttributeKind::Switch
@@ -234,7 +234,8 @@ const OUTAGE: &[&str] = &["net.link", "net.dhcp", "net.gateway"];
 const SITE_OUTAGE: &str = "net.site_outage";
 
 impl Family {
-    /// The family of a finding; `None` when such a finding is a matter of its own device.
+    /// The family of a finding about `component`, by the name that every device has for it; `None` when such a finding is a
+    /// matter of its own device.
     pub(super) fn of(entry: &KnowledgeEntry, component: &Component) -> Option<Self> {
         let rule = entry.code.clone();
         let family = match entry.category.as_str() {

@@ -23,10 +23,11 @@ impl Fleet {
             .filter(|(_, since)| now.since(**since) <= family.window())
             .map(|(finding, since)| (finding.place, *since))
             .collect();
+        let part = self.part_of(finding.place, &finding.component);
         let candidates = failing
             .keys()
             .flat_map(|place| &self.members[place.0].attributes)
-            .filter(|one| family.may_share(one, &finding.component))
+            .filter(|one| family.may_share(one, &part))
             .collect::<BTreeSet<_>>();
         let own = &self.members[finding.place.0].attributes;
         // Who is asleep could not fail: only who is awake tells that it does not.
@@ -92,9 +93,11 @@ impl Fleet {
             .filter(|(finding, _)| having.contains(&finding.place))
             .map(|(finding, since)| (finding.clone(), *since))
             .collect();
+        let called = self.names(&shared, findings.iter().map(|(finding, _)| finding));
         out.push(Act::Begin {
             group,
             rule: self.groups[group.0].rule.clone(),
+            called,
             shared,
             since: findings.iter().map(|(_, since)| *since).min().unwrap_or(now),
             failing: (findings.len(), having.len()),

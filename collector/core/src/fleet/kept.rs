@@ -118,9 +118,8 @@ impl Fleet {
             Phase::Firing | Phase::Clearing => finding.suppressed.is_none() && entry.opens_ticket,
             Phase::Pending | Phase::Cleared => false,
         };
-        let (Some(place), Some(family)) = (self.place(device), Family::of(entry, &finding.component)) else {
-            return;
-        };
+        let Some(place) = self.place(device) else { return };
+        let Some(family) = Family::of(entry, &self.part_of(place, &finding.component)) else { return };
         if !fires {
             return;
         }

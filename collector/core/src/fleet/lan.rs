@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// What stands between an address and the place where it means something.
 const PLACE: &str = " at ";
+/// What the identity of a printer that is known by its address begins with.
+const ADDRESS: &str = "address:";
 
 /// The private network that a device is in, when it is known which one that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +37,15 @@ impl Lan {
         Some(Self { base: base & mask, mask, is_v6: address.is_ipv6(), place })
     }
 
-    /// The place that a part belongs to: a name server with an address of the private network that its user is in.
+    /// The place that a part belongs to: a name server, or a printer of which no more is known, with an address of the
+    /// private network that its user is in.
     pub(super) fn around(lan: Option<&Self>, part: &Component) -> Option<Arc<str>> {
-        let lan = lan.filter(|lan| part.kind == ComponentKind::DnsServer && lan.has(part.id()))?;
+        let address = if part.kind == ComponentKind::DnsServer {
+            Some(part.id())
+        } else {
+            part.id().strip_prefix(ADDRESS).filter(|_| part.kind == ComponentKind::Printer).map(host)
+        };
+        let lan = lan.filter(|lan| address.is_some_and(|address| lan.has(address)))?;
         Some(Arc::clone(&lan.place))
     }
 
@@ -52,6 +60,26 @@ impl Lan {
     pub(super) fn place_of(&self, what: &str) -> String {
         format!("{what}{PLACE}{}", self.place)
     }
+}
+
+/// Whether a part that is written like this may stand with its place.
+pub(super) fn may_have_place(part: &str) -> bool {
+    let address = part.strip_prefix("printer/").is_some_and(|id| id.starts_with(ADDRESS));
+    address || part.starts_with("dns_server/")
+}
+
+/// Whether a printer's identity is an address that means one printer here and another one elsewhere, and nothing tells
+/// where here is.
+pub(super) fn is_ambiguous(identity: &str, lan: Option<&Lan>) -> bool {
+    let address = identity.strip_prefix(ADDRESS).and_then(|text| host(text).parse().ok());
+    address.is_some_and(is_private_address) && lan.is_none()
+}
+
+/// The address without a port.
+fn host(text: &str) -> &str {
+    let without = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    let host = if text.parse::<IpAddr>().is_ok() { text } else { without };
+    host.trim_matches(['[', ']'])
 }
 
 /// The reverse of [`Lan::place_of`].

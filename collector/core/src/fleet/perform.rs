@@ -177,8 +177,8 @@ impl Fleet {
                     let reason = "recovered while it was compared with other devices".to_owned();
                     shell.without_ticket(unticketed(finding, reason, None), now)?;
                 }
-                Act::Begin { group, rule, shared, since, failing } => {
-                    let shared = Shared { attribute: &shared, failing, since };
+                Act::Begin { group, rule, shared, since, failing, called } => {
+                    let shared = Shared { attribute: &shared, failing, since, called: &called };
                     self.open_or_reopen(knowledge, shell, group, &rule, shared, now)?;
                 }
                 Act::Join(group, finding, membership) => {

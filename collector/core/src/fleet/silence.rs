@@ -141,7 +141,14 @@ impl Fleet {
             let group = self.group(rule.clone(), shared.clone(), None);
             let since = places.iter().filter_map(|place| self.members[place.0].silent).min().unwrap_or(now);
             let having = self.having.get(&shared).map_or(0, BTreeSet::len);
-            out.push(Act::Begin { group, rule, shared, since, failing: (places.len(), having) });
+            out.push(Act::Begin {
+                group,
+                rule,
+                shared,
+                since,
+                failing: (places.len(), having),
+                called: Vec::new(),
+            });
             for place in places {
                 self.groups[group.0].silent.insert(place);
                 out.push(Act::Silent(group, place));

@@ -5,7 +5,7 @@ use super::*;
 use crate::finding::{Finding, Phase, Standing};
 use crate::fixture::{at, code, compare, component, entry, level};
 use crate::knowledge::Compare;
-use firstline_model::{ComponentKind, Severity};
+use firstline_model::{ComponentKind, Severity, Value};
 
 const REACHABLE: &str = "endpoint.network.gateway.reachable";
 
@@ -206,6 +206,129 @@ fn families_and_attributes_are_read_back_as_they_were_written() {
     for kind in AttributeKind::ALL {
         assert_eq!(AttributeKind::from_text(kind.as_str()), Some(*kind));
     }
+}
+
+fn printer_entry() -> KnowledgeEntry {
+    let dead = compare("endpoint.printer.reachable", Compare::Equals, 0.0);
+    let levels = vec![level(Severity::Warning, dead, 45, None, 120)];
+    KnowledgeEntry {
+        category: "printer".to_owned(),
+        ..entry("prn.unreachable", ComponentKind::Printer, levels)
+    }
+}
+
+/// A device whose queue `name` leads to the printer `identity`, which fails there at 100 s.
+fn with_failing_printer(
+    fleet: &mut Fleet,
+    device: &str,
+    name: &str,
+    identity: Option<&str>,
+    more: &[(&'static str, &str)],
+) -> MemberFinding {
+    let place = fleet.add(DeviceId::new(device).unwrap(), at(0));
+    fleet.connected(place, at(0));
+    let component = component(&format!("printer/{name}"));
+    fleet.uses(place, &component);
+    // What stands behind the queue is told after its first values.
+    let printers = identity.map(|text| Value::map([(name.to_owned(), Value::Text(text.to_owned()))]));
+    let texts = more.iter().map(|(key, text)| (*key, Value::Text((*text).to_owned())));
+    let facts = Value::map(texts.chain(printers.map(|map| ("printers", map))));
+    fleet.know(place, &facts, None);
+    fleet.uses(place, &component);
+    let finding = MemberFinding { place, rule: code("prn.unreachable"), component };
+    fleet.fired(&printer_entry(), finding.clone(), at(90), at(100));
+    finding
+}
+
+#[test]
+fn one_printer_that_two_computers_call_differently_is_one_problem_by_its_identity() {
+    let uuid = "uuid:f119f7ed-31f1-3647-5d3d-79b700c9950a";
+    for (first, second, expected) in [
+        (Some(uuid), Some(uuid), 1),
+        (Some("serial:VNB3C12345"), Some("serial:VNB3C12345"), 1),
+        (Some("address:203.0.113.9"), Some("address:203.0.113.9"), 1),
+        // Nothing tells that they are the same.
+        (Some(uuid), Some("uuid:f119f7ed-31f1-3647-5d3d-79b700c9950b"), 0),
+        (None, None, 0),
+        (Some(uuid), None, 0),
+    ] {
+        let mut fleet = Fleet::default();
+        connected(&mut fleet, "bergen", 20);
+        with_failing_printer(&mut fleet, "a", "finance", first, &[]);
+        with_failing_printer(&mut fleet, "b", "floor-3", second, &[]);
+        with_failing_printer(&mut fleet, "c", "floor-3", second, &[]);
+        let acts = passed(&mut fleet, 400);
+        let called = acts.iter().filter_map(|act| match act {
+            Act::Begin { called, failing, .. } => Some((called.clone(), failing.0)),
+            Act::Release(_) | Act::Drop(_) | Act::Join(..) | Act::Silent(..) | Act::End(_) => None,
+        });
+        let called: Vec<_> = called.collect();
+        let names = vec![component("printer/floor-3"), component("printer/finance")];
+        let of_all = called.iter().filter(|(called, failing)| *called == names && *failing == 3).count();
+        assert_eq!(of_all, expected, "{first:?} {second:?}: {called:?}");
+    }
+}
+
+#[test]
+fn two_printers_that_two_computers_call_alike_are_two() {
+    let mut fleet = Fleet::default();
+    for (device, identity) in [("a", "serial:VNB3C12345"), ("b", "serial:VNB3C99999")] {
+        with_failing_printer(&mut fleet, device, "HP_LaserJet", Some(identity), &[]);
+    }
+    assert_eq!(begun(&passed(&mut fleet, 400)), Vec::<String>::new());
+}
+
+#[test]
+fn an_address_of_a_private_network_is_a_printer_only_within_it() {
+    for (second_router, expected) in [("02:00:5e:00:00:01", 1), ("02:00:5e:00:00:02", 0)] {
+        let mut fleet = Fleet::default();
+        for (device, name, router) in [("a", "desk", "02:00:5e:00:00:01"), ("b", "office", second_router)] {
+            let lan = [("subnet", "192.168.1.0/24"), ("gateway_mac", router)];
+            with_failing_printer(&mut fleet, device, name, Some("address:192.168.1.9:9101"), &lan);
+        }
+        assert_eq!(begun(&passed(&mut fleet, 400)).len(), expected, "{second_router}");
+    }
+    // Where the place is not known, only the name is left.
+    let mut fleet = Fleet::default();
+    for (device, name) in [("a", "desk"), ("b", "office")] {
+        with_failing_printer(&mut fleet, device, name, Some("address:192.168.1.9"), &[]);
+    }
+    assert_eq!(begun(&passed(&mut fleet, 400)), Vec::<String>::new());
+}
+
+#[test]
+fn a_printer_is_the_same_after_a_restart() {
+    let uuid = "uuid:f119f7ed-31f1-3647-5d3d-79b700c9950a";
+    let mut fleet = Fleet::default();
+    let findings = [("a", "finance"), ("b", "floor-3")]
+        .map(|(device, name)| with_failing_printer(&mut fleet, device, name, Some(uuid), &[]));
+    assert_eq!(begun(&passed(&mut fleet, 200)).len(), 1);
+    fleet.groups[0].parent = Some(TicketId(7));
+    let saved = fleet.take_changes();
+
+    let mut after = Fleet::default();
+    let entry = printer_entry();
+    let mut firing = Vec::new();
+    for (device, name) in [("a", "finance"), ("b", "floor-3")] {
+        let id = DeviceId::new(device).unwrap();
+        let place = after.add(id.clone(), at(300));
+        let printers = Value::map([(name.to_owned(), Value::Text(uuid.to_owned()))]);
+        after.know(place, &Value::map([("printers", printers)]), None);
+        after.uses(place, &component(&format!("printer/{name}")));
+        let finding = Finding {
+            phase: Phase::Firing,
+            standing: Standing::Child(TicketId(7)),
+            fired_at: Some(at(100)),
+            ..crate::fixture::finding("prn.unreachable", &format!("printer/{name}"), 90)
+        };
+        firing.push((id, finding));
+    }
+    after.restore(saved, firing.iter().map(|(id, finding)| (&entry, id, finding)), at(300));
+    // A third one joins the Problem that there is.
+    let third = with_failing_printer(&mut after, "c", "hall", Some(uuid), &[]);
+    assert_eq!(after.groups[0].findings.keys().cloned().collect::<Vec<_>>()[..2], findings);
+    assert!(after.groups[0].findings.contains_key(&third));
+    assert_eq!(begun(&passed(&mut after, 400)), Vec::<String>::new());
 }
 
 fn facts(pairs: &[(&'static str, &str)]) -> Value {

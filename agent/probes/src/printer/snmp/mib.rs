@@ -328,6 +328,11 @@ impl Said {
         reasons
     }
 
+    /// Whether every table was read, so that what is not named is not there.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.incomplete.is_none()
+    }
+
     /// The part of the printer's document that only SNMP tells.
     pub(crate) fn document(&self) -> Document {
         let alerts = self.alerts.iter().map(|alert| {
