@@ -15,6 +15,7 @@ mod imp;
 #[path = "network/other.rs"]
 mod imp;
 mod interfaces;
+mod layers;
 mod neighbour;
 pub(crate) mod netlink;
 pub mod on_macos;
@@ -38,7 +39,8 @@ use routes::Route;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Where systemd-resolved writes the servers that its stub on 127.0.0.53 asks.
 const RESOLVED_UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
@@ -51,6 +53,9 @@ const MAX_DNS_SERVERS: usize = 6;
 /// Links, addresses, gateways and DNS servers.
 #[derive(Debug, Default)]
 pub struct Network;
+
+/// What earlier looks at the gateways tell, also to the tests of a ticket, which have no looks of their own before.
+static GATEWAYS: Mutex<layers::Memory> = Mutex::new(layers::Memory::new());
 
 impl Probe for Network {
     fn descriptor(&self) -> Descriptor {
@@ -71,6 +76,8 @@ impl Probe for Network {
         }
         let (gateways, lookups) = ask(context, &picture);
         report::gateways(context, &picture, &gateways, sink);
+        let way = gateways.first().map(|check| check.way);
+        let lookups = report::Lookups { answers: &lookups, way };
         report::dns(context, &picture, &lookups, sink);
         if picture.interfaces.is_ok() {
             report::verdict(&picture, &gateways, &lookups, sink);
@@ -152,6 +159,14 @@ impl Picture {
     /// The addresses of one interface.
     pub(crate) fn addresses_of(&self, name: &str) -> impl Iterator<Item = &InterfaceAddress> {
         self.addresses.iter().filter(move |entry| entry.interface == name)
+    }
+
+    /// Whether an address is in a network that this machine is in itself, so that no gateway is on the way to it.
+    fn is_connected(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|entry| {
+            entry.address.is_ipv4() == address.is_ipv4()
+                && addresses::subnet(entry.address, entry.prefix) == addresses::subnet(address, entry.prefix)
+        })
     }
 
     /// The configured DNS servers.
@@ -314,16 +329,23 @@ pub(crate) fn ask_servers(context: &Context, picture: &Picture) -> Vec<Lookup> {
     dns::ask_all(&servers, &names(context, picture), dns::TIME_LIMIT)
 }
 
-/// Checks every default gateway, all at the same time.
+/// Checks every default gateway, all at the same time, and judges them by earlier looks too.
 pub(crate) fn check_gateways(context: &Context, picture: &Picture, effort: Effort) -> Vec<GatewayCheck> {
     let known = picture.interfaces.as_deref().unwrap_or_default();
     let one = |gateway: &Gateway| {
         let table = || neighbours(&context.root, known);
         gateway::check(gateway.address, &gateway.interface, gateway.scope, effort, table)
     };
-    std::thread::scope(|scope| {
+    let mut checks: Vec<GatewayCheck> = std::thread::scope(|scope| {
         let running: Vec<_> =
             picture.gateways.iter().map(|gateway| scope.spawn(move || one(gateway))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| gateway::not_checked())).collect()
-    })
+    });
+    let mut memory = GATEWAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let addresses: Vec<IpAddr> = picture.gateways.iter().map(|gateway| gateway.address).collect();
+    memory.keep(&addresses);
+    for (address, check) in addresses.into_iter().zip(&mut checks) {
+        memory.weigh(address, check, Instant::now());
+    }
+    checks
 }

@@ -179,7 +179,14 @@ mod tests {
 
     fn check(reachable: Option<bool>, sent: u32, answered: u32) -> GatewayCheck {
         let rtt = (answered > 0).then(|| Duration::from_millis(3));
-        GatewayCheck { reachable, rtt, sent, answered, neighbour: None, detail: None }
+        GatewayCheck {
+            reachable,
+            rtt,
+            sent,
+            answered,
+            detail: None,
+            ..crate::network::gateway::not_checked()
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! drops those.
 
 use crate::network::echo::Echo;
+use crate::network::layers::Way;
 use crate::network::neighbour::{self, Neighbour, Presence};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -23,6 +24,10 @@ pub(crate) struct GatewayCheck {
     pub(crate) answered: u32,
     /// The neighbour entry's state after the requests, where it could be read.
     pub(crate) neighbour: Option<&'static str>,
+    /// How long ago the neighbour was confirmed, where that is told.
+    pub(crate) confirmed: Option<Duration>,
+    /// How far the way behind it is known.
+    pub(crate) way: Way,
     /// Why there is no verdict, or why no echo request was sent.
     pub(crate) detail: Option<String>,
 }
@@ -30,7 +35,15 @@ pub(crate) struct GatewayCheck {
 /// The result where the check itself broke down.
 pub(crate) fn not_checked() -> GatewayCheck {
     let detail = Some("the check broke down".to_owned());
-    GatewayCheck { reachable: None, rtt: None, sent: 0, answered: 0, neighbour: None, detail }
+    GatewayCheck {
+        reachable: None,
+        rtt: None,
+        sent: 0,
+        answered: 0,
+        neighbour: None,
+        confirmed: None,
+        detail,
+    }
 }
 
 /// How much to ask.
@@ -54,8 +67,7 @@ pub(crate) fn check(
         Effort::Quick => 2,
         Effort::Full => 3,
     };
-    let mut check =
-        GatewayCheck { reachable: None, rtt: None, sent: 0, answered: 0, neighbour: None, detail: None };
+    let mut check = GatewayCheck { detail: None, ..not_checked() };
     let mut echo = match Echo::open(gateway, scope) {
         Ok(echo) => Some(echo),
         Err(error) => {
@@ -86,6 +98,7 @@ pub(crate) fn check(
         let table = neighbours();
         let entry = table.as_deref().and_then(|table| neighbour::find(table, gateway, interface));
         check.neighbour = entry.map(|entry| entry.state.as_str());
+        check.confirmed = entry.and_then(|entry| entry.confirmed);
         if check.rtt.is_some() {
             check.reachable = Some(true);
             return check;

@@ -4,6 +4,8 @@ use crate::network::addresses::{IpConfig, subnet};
 use crate::network::dns::Lookup;
 use crate::network::gateway::GatewayCheck;
 use crate::network::interfaces::{self, Interface, Kind};
+use crate::network::layers::Way;
+use crate::network::resolv_conf::Server;
 use crate::network::verdict::{Layer, Layers};
 use crate::network::{Gateway, Picture};
 use crate::{Context, Sink};
@@ -234,8 +236,28 @@ pub(super) fn gateways(context: &Context, picture: &Picture, checks: &[GatewayCh
     }
 }
 
+/// What the name servers answered, and what is known of the way to those that are not in this machine's own network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lookups<'a> {
+    /// In the order of the servers.
+    pub(super) answers: &'a [Lookup],
+    /// `None` where there is no gateway.
+    pub(super) way: Option<Way>,
+}
+
+impl Lookups<'_> {
+    /// Whether the silence of a server may be that of the gateway before it.
+    fn may_be_the_gateway(&self, picture: &Picture, server: &Server, lookup: &Lookup) -> bool {
+        let is_elsewhere = || {
+            let local = server.is_stub() || server.address.is_loopback() || server.scope.is_some();
+            !local && !picture.is_connected(server.address)
+        };
+        self.way == Some(Way::Undecided) && lookup.rcode == "timeout" && is_elsewhere()
+    }
+}
+
 /// What each DNS server answered and how long it took.
-pub(super) fn dns(context: &Context, picture: &Picture, lookups: &[Lookup], sink: &mut Sink) {
+pub(super) fn dns(context: &Context, picture: &Picture, lookups: &Lookups<'_>, sink: &mut Sink) {
     let metric = semconv::DNS_LOOKUP_DURATION;
     let network = Component::only(ComponentKind::Network);
     match &picture.resolver {
@@ -251,11 +273,16 @@ pub(super) fn dns(context: &Context, picture: &Picture, lookups: &[Lookup], sink
     }
     for (at, server) in picture.servers().iter().enumerate() {
         let Ok(component) = Component::new(ComponentKind::DnsServer, server.name.as_str()) else { continue };
-        let Some(lookup) = lookups.get(at) else {
+        let Some(lookup) = lookups.answers.get(at) else {
             let why = if context.root.is_system() { "it was not asked" } else { CAPTURED };
             sink.unavailable(&component, metric, UnavailableReason::Unsupported, why);
             continue;
         };
+        if lookups.may_be_the_gateway(picture, server, lookup) {
+            let why = "no answer, and whether the gateway on the way is there is not known at the moment";
+            sink.unavailable(&component, metric, UnavailableReason::TimedOut, why);
+            continue;
+        }
         let attributes = Attributes::none()
             .with(attribute::SERVER, server.name.as_str())
             .with(attribute::RCODE, lookup.rcode);
@@ -264,7 +291,7 @@ pub(super) fn dns(context: &Context, picture: &Picture, lookups: &[Lookup], sink
 }
 
 /// The document `verdict`: the network in one sentence.
-pub(super) fn verdict(picture: &Picture, checks: &[GatewayCheck], lookups: &[Lookup], sink: &mut Sink) {
+pub(super) fn verdict(picture: &Picture, checks: &[GatewayCheck], lookups: &Lookups<'_>, sink: &mut Sink) {
     let layer = |asked: Option<bool>| match asked {
         Some(true) => Layer::Fine,
         Some(false) => Layer::Fails,
@@ -276,11 +303,14 @@ pub(super) fn verdict(picture: &Picture, checks: &[GatewayCheck], lookups: &[Loo
         let config = IpConfig::of(picture.addresses_of(&interface.name).map(|entry| &entry.address));
         interface.carrier && config.as_str() == "ok"
     };
+    let answers = picture.servers().iter().zip(lookups.answers);
+    let known = answers.filter(|(server, lookup)| !lookups.may_be_the_gateway(picture, server, lookup));
+    let names = known.map(|(_, lookup)| lookup.answered()).reduce(|one, other| one || other);
     let layers = Layers {
         link: layer(link),
         address: layer((link == Some(true)).then(|| picture.reported().any(has_address))),
         gateway: layer(checks.first().and_then(|check| check.reachable)),
-        dns: layer((!lookups.is_empty()).then(|| lookups.iter().any(Lookup::answered))),
+        dns: layer(names),
     };
     sink.state(&Component::only(ComponentKind::Network), "verdict", layers.document());
 }
