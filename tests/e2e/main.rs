@@ -2,6 +2,7 @@
 
 mod backtest;
 mod backup;
+mod battery;
 mod beside_others;
 mod clocks;
 mod clones;

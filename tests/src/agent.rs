@@ -20,6 +20,7 @@ pub struct Agent {
     folder: Option<TempDir>,
     data: PathBuf,
     network: Option<String>,
+    wrapper: Vec<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     device: String,
@@ -68,6 +69,7 @@ impl Agent {
             folder: None,
             data,
             network: None,
+            wrapper: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
             device: String::new(),
@@ -93,6 +95,7 @@ impl Agent {
             folder: Some(folder),
             data,
             network: self.network.clone(),
+            wrapper: self.wrapper.clone(),
             arguments: self.arguments.clone(),
             environment: self.environment.clone(),
             device: self.device.clone(),
@@ -113,8 +116,21 @@ impl Agent {
 
     /// Stands in this office's network.
     #[must_use]
-    pub fn in_office(mut self, office: &Office) -> Self {
-        self.network = Some(office.name().to_owned());
+    pub fn in_office(self, office: &Office) -> Self {
+        self.in_namespace(office.name())
+    }
+
+    /// Stands in this network namespace.
+    #[must_use]
+    pub fn in_namespace(mut self, name: &str) -> Self {
+        self.network = Some(name.to_owned());
+        self
+    }
+
+    /// Runs under another program, which is told the agent's command behind these arguments.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[&OsStr]) -> Self {
+        self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
         self
     }
 
@@ -160,13 +176,18 @@ impl Agent {
     /// Starts `run`.
     pub fn start(&mut self) {
         let binary = process::binary("firstline-agent");
-        let mut command = match &self.network {
-            Some(network) => {
+        let mut command = match (&self.network, self.wrapper.split_first()) {
+            (Some(network), _) => {
                 let mut command = process::command("ip");
-                command.args(["netns", "exec", network]).arg(binary);
+                command.args(["netns", "exec", network]).args(&self.wrapper).arg(binary);
                 command
             }
-            None => process::command(binary),
+            (None, Some((program, arguments))) => {
+                let mut command = process::command(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+            (None, None) => process::command(binary),
         };
         command.arg("run").arg("--data").arg(self.data()).args(&self.arguments);
         command.envs(self.environment.iter().cloned());

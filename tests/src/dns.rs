@@ -21,8 +21,21 @@ impl DnsServer {
     /// # Panics
     /// When there is none.
     pub fn started(host: IpAddr) -> Self {
-        let socket = UdpSocket::bind((host, 0)).expect("a free port");
+        Self::listening((host, 0).into())
+    }
+
+    /// A second one, on the same port of another address, for agents that ask this one too.
+    pub fn beside(&self, host: IpAddr) -> Self {
+        let second = Self::listening((host, self.address.port()).into());
+        let both = format!("nameserver {}\nnameserver {host}\n", self.address.ip());
+        std::fs::write(self.resolv_conf(), both).expect("a file");
+        second
+    }
+
+    fn listening(wanted: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(wanted).expect("a free port");
         let address = socket.local_addr().expect("a socket has an address");
+        let host = wanted.ip();
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("resolv.conf"), format!("nameserver {host}\n")).expect("a file");
         let (answering, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));

@@ -8,6 +8,8 @@
 pub mod agent;
 pub mod attack;
 pub mod backlog;
+pub mod battery;
+pub mod branch;
 pub mod browser;
 pub mod collector;
 pub mod database;
@@ -25,6 +27,7 @@ pub mod link;
 pub mod needs;
 pub mod office;
 pub mod oracle;
+pub mod portal;
 pub mod printer;
 pub mod process;
 pub mod rest;

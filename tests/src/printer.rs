@@ -101,6 +101,12 @@ impl PrintServer {
         started
     }
 
+    /// A second queue on the same printer, which is not asked over IPP because its address is an encrypted one.
+    pub fn adds_an_encrypted_queue(&self, name: &str) {
+        let uri = format!("ipps://localhost:{PRINTER_PORT}/ipp/print");
+        self.tell("lpadmin", &["-p", name, "-E", "-v", &uri, "-m", "raw"]);
+    }
+
     /// What an agent's configuration needs to look at this print server.
     pub fn overrides(&self) -> String {
         format!("[overrides]\ncups_server = \"{SERVER}\"\n")

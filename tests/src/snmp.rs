@@ -11,11 +11,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const ADDRESS: &str = "127.0.0.1:161";
+/// Not what the agent calls the file that it keeps things in, in the same folder.
+const CONFIGURATION: &str = "printer.conf";
 const COMMUNITY: &str = "desk";
 const READY: Duration = Duration::from_secs(20);
 const DEVICE_STATUS: &str = ".1.3.6.1.2.1.25.3.2.1.5.1";
 const PRINTER_STATUS: &str = ".1.3.6.1.2.1.25.3.5.1.1.1";
 const ERRORS: &str = ".1.3.6.1.2.1.25.3.5.1.2.1";
+const TONER_CAPACITY: &str = ".1.3.6.1.2.1.43.11.1.1.8.1.1";
 const TONER_LEVEL: &str = ".1.3.6.1.2.1.43.11.1.1.9.1.1";
 
 /// What the harness needs for it.
@@ -24,7 +27,7 @@ pub const PROGRAMS: &[&str] = &["snmpd", "snmpget", "snmpset"];
 /// A printer's agent; it ends with this value.
 #[derive(Debug)]
 pub struct SnmpPrinter {
-    _agent: Process,
+    agent: Option<Process>,
     desk: String,
     folder: TempDir,
 }
@@ -45,26 +48,44 @@ impl SnmpPrinter {
             (".1.3.6.1.2.1.43.11.1.1.4.1.1", "integer 3"),
             (".1.3.6.1.2.1.43.11.1.1.6.1.1", "octet_str \"Black Toner\""),
             (".1.3.6.1.2.1.43.11.1.1.7.1.1", "integer 13"),
-            (".1.3.6.1.2.1.43.11.1.1.8.1.1", "integer -2"),
+            (TONER_CAPACITY, "integer -2"),
             (TONER_LEVEL, "integer -3"),
         ];
         let mut text = format!("agentAddress udp:{ADDRESS}\nrwcommunity {COMMUNITY} 127.0.0.1\n");
         for (name, value) in objects {
             text.push_str(&format!("override -rw {name} {value}\n"));
         }
-        let file = folder.path().join("snmpd.conf");
+        let file = folder.path().join(CONFIGURATION);
         fs::write(&file, text).expect("a file can be written");
-        let mut command = on_the_desk(office.name(), "snmpd");
-        command.args(["-f", "-C", "-Lo", "-m", "", "-I", "-smux", "-c"]).arg(&file);
-        command.env("SNMP_PERSISTENT_DIR", folder.path());
-        let agent = Process::start("the printer's SNMP agent", command, &[]);
-        let started = Self { _agent: agent, desk: office.name().to_owned(), folder };
+        let mut started = Self { agent: None, desk: office.name().to_owned(), folder };
+        started.answers_again();
+        started
+    }
+
+    /// Its agent ends: the printer still takes connections, and says nothing of itself.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn falls_silent(&mut self) {
+        self.agent.take().expect("it runs").kill();
+    }
+
+    /// Its agent starts, and nothing is wrong with the printer.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn answers_again(&mut self) {
+        let mut command = on_the_desk(&self.desk, "snmpd");
+        command
+            .args(["-f", "-C", "-Lo", "-m", "", "-I", "-smux", "-c"])
+            .arg(self.folder.path().join(CONFIGURATION));
+        command.env("SNMP_PERSISTENT_DIR", self.folder.path());
+        self.agent = Some(Process::start("the printer's SNMP agent", command, &[]));
         until("the printer's SNMP agent answers", READY, || {
-            let answer = process::run_with_input(started.client("snmpget", &[TONER_LEVEL]), "");
+            let answer = process::run_with_input(self.client("snmpget", &[TONER_LEVEL]), "");
             answer.status.success().then_some(())
         });
-        started.set(ERRORS, "x", "00");
-        started
+        self.set(ERRORS, "x", "00");
     }
 
     /// What an agent's configuration needs to ask it.
@@ -82,6 +103,19 @@ impl SnmpPrinter {
     pub fn recovers(&self) {
         self.set(ERRORS, "x", "00");
         self.set(DEVICE_STATUS, "i", "2");
+    }
+
+    /// The toner is used up.
+    pub fn runs_out(&self) {
+        self.set(TONER_CAPACITY, "i", "100");
+        self.set(TONER_LEVEL, "i", "0");
+        self.set(ERRORS, "x", "1000");
+    }
+
+    /// There is a new cartridge in it.
+    pub fn is_refilled(&self) {
+        self.set(TONER_LEVEL, "i", "98");
+        self.set(ERRORS, "x", "00");
     }
 
     fn set(&self, name: &str, kind: &str, value: &str) {

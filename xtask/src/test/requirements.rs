@@ -17,6 +17,8 @@ const PACKAGES: &[Package] = &[
     Package::program("snmpd", "snmpd", "printer tests against a real SNMP agent"),
     Package::program("snmp", "snmpset", "printer tests against a real SNMP agent"),
     Package::program("iproute2", "ip", "network faults in a namespace of their own"),
+    Package::program("nftables", "nft", "wires that lose packets"),
+    Package::program("procps", "sysctl", "a router in a namespace"),
     Package::program("dnsmasq-base", "dnsmasq", "a DNS and DHCP server that can be broken"),
     Package::program("smartmontools", "smartctl", "disk health tests"),
     Package::program("xfsprogs", "xfs_io", "disks that lose power"),

@@ -42,6 +42,7 @@ pub(crate) fn not_checked() -> GatewayCheck {
         answered: 0,
         neighbour: None,
         confirmed: None,
+        way: Way::Undecided,
         detail,
     }
 }
