@@ -333,9 +333,9 @@ mod tests {
         let last = collect(&mut printer, server);
         assert_eq!(samples(&last, reason), [word("media-jam", 0.0), word("none", 1.0)]);
         for run in [&first, &silent, &last] {
-            let facts = run.iter().find_map(|one| match &one.body {
-                Body::Facts(facts) => facts.get("printers")?.get("finance")?.as_text(),
-                _ => None,
+            let facts = run.iter().find_map(|one| {
+                let Body::Facts(facts) = &one.body else { return None };
+                facts.get("printers")?.get("finance")?.as_text()
             });
             assert_eq!(facts, Some(format!("uuid:{uuid}").as_str()));
         }
