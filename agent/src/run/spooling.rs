@@ -52,6 +52,9 @@ impl Agent {
                 report(&mut self.sender, stored.epoch, seq, len, false, tick(&*self.clock));
             }
         }
+        // The newest is that of this life, although it has no record yet: an older one that ends below what the collector has
+        // of it lost nothing but what was never on disk.
+        self.sender.handle_epoch(self.spool.current(), SequenceNumber(0), SequenceNumber(1));
         Ok(())
     }
 
