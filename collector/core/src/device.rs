@@ -92,7 +92,13 @@ impl KnownDevice {
         let (traits, state) = (&self.traits, &mut self.state);
         evaluate::observe(knowledge, traits, state, observation, beside, &mut news.transitions);
         match &observation.body {
-            Body::Facts(facts) => self.take_facts(facts, observation.observed_at),
+            Body::Facts(facts) => {
+                let changed = self.take_facts(facts, observation.observed_at);
+                if changed {
+                    peers.describes_itself(&self.traits, &self.facts);
+                }
+                changed
+            }
             Body::Diagnostic(report) => {
                 news.reports.push(report.clone());
                 false

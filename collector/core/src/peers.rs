@@ -54,9 +54,20 @@ struct Table {
     /// By the number of the device.
     series: Vec<Vec<Held>>,
     groups: BTreeMap<Arc<GroupKey>, usize>,
+    /// Values of devices that have not said yet what they are: a start is told before the model is.
+    unplaced: BTreeMap<usize, Vec<Unplaced>>,
     /// Empty ones are used again.
     numbered: Vec<Group>,
     free: Vec<usize>,
+}
+
+/// A value whose group is not known yet.
+#[derive(Debug, Clone)]
+struct Unplaced {
+    component: Component,
+    attributes: Attributes,
+    value: f64,
+    at: Timestamp,
 }
 
 /// Devices that are the same in this, and the series that is compared.
@@ -127,6 +138,17 @@ impl Peers {
             }
         }
         beside
+    }
+
+    /// A device has said (more of) what it is: its values that waited for that find their groups.
+    pub fn describes_itself(&mut self, device: &DeviceTraits, facts: &Value) {
+        let Some(number) = self.devices.get(&device.device).copied() else { return };
+        let who = Who { number, device, facts };
+        for table in &mut self.tables {
+            for one in table.unplaced.remove(&number).unwrap_or_default() {
+                table.take(&who, &one.component, &one.attributes, one.value, one.at);
+            }
+        }
     }
 
     /// Makes room for the comparisons of these entries, so that nothing is lacking of what is said from now on.
@@ -205,6 +227,7 @@ impl Table {
             comparison,
             series: Vec::new(),
             groups: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
             numbered: Vec::new(),
             free: Vec::new(),
         }
@@ -242,7 +265,16 @@ impl Table {
         if !is_selected || self.series.get(who.number).is_some_and(|all| all.len() >= MOST_SERIES) {
             return None;
         }
-        let same = comparison.same.iter().map(|one| who.is(*one).map(Arc::from)).collect::<Option<_>>()?;
+        let same = comparison.same.iter().map(|one| who.is(*one).map(Arc::from)).collect::<Option<_>>();
+        let Some(same) = same else {
+            let waiting = self.unplaced.entry(who.number).or_default();
+            waiting.retain(|one| one.component != *component || one.attributes != *attributes);
+            if waiting.len() < MOST_SERIES {
+                let (component, attributes) = (component.clone(), attributes.clone());
+                waiting.push(Unplaced { component, attributes, value, at });
+            }
+            return None;
+        };
         let attributes = attributes.iter().filter(|(name, _)| names_it(name));
         let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let key = Arc::new(GroupKey { same, component: component.clone(), attributes });
@@ -296,6 +328,7 @@ impl Table {
     }
 
     fn forget(&mut self, device: usize, which: impl Fn(&GroupKey) -> bool) {
+        self.unplaced.remove(&device);
         let Some(series) = self.series.get_mut(device) else { return };
         let gone: Vec<Held> = series.extract_if(.., |held| which(&held.key)).collect();
         for held in gone {

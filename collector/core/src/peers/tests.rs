@@ -123,6 +123,19 @@ fn a_device_that_moves_is_a_peer_where_it_measured_last() {
 }
 
 #[test]
+fn a_start_that_is_told_before_the_model_counts_once_the_model_is_told() {
+    let mut fleet = Fleet::new(slower(&[Sameness::Model], 4), &["", "", "", "", "a"]);
+    (0..4).for_each(|device| fleet.boots(0, device, 30.0));
+    for device in 0..4 {
+        let facts = Value::map([("model", Value::from("a"))]);
+        fleet.says(device, &crate::fixture::observed_facts(1, facts));
+    }
+    fleet.boots(2, 4, 300.0);
+    assert_eq!(fleet.fired, [(4, 60.0)]);
+    assert!(fleet.peers.tables[0].unplaced.is_empty());
+}
+
+#[test]
 fn a_retired_device_is_no_peer_and_empty_groups_are_not_kept() {
     let mut fleet = Fleet::new(slower(&[Sameness::Model], 2), &["a", "a", "a"]);
     (0..2).for_each(|device| fleet.boots(0, device, 30.0));
