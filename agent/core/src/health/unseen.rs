@@ -208,6 +208,8 @@ fn subject(what: &str, component: &Component) -> String {
         semconv::POWER_DISCHARGING_ON_AC => "Whether the charger is strong enough".to_owned(),
         semconv::PRINTER_STATE => format!("The state of the printer {id}"),
         semconv::PRINTER_REACHABLE => format!("Whether the printer {id} answers"),
+        semconv::PRINTER_STATE_REASON => format!("What the printer {id} says of itself"),
+        semconv::PRINTER_SUPPLY_LEVEL => format!("The supplies of the printer {id}"),
         semconv::PRINTER_SNMP => format!("What the printer {id} says over SNMP"),
         semconv::PRINTER_JOB_AGE | semconv::PRINTER_JOBS_QUEUED => format!("The jobs of the printer {id}"),
         semconv::PROCESS_CPU_UTILIZATION => "Busy programs".to_owned(),
